@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python scripts/install.py
 
-.PHONY: help demo test check chaos clean
+.PHONY: help demo test check chaos gpu clean
 help:
 	@echo "make demo    environment, then the default recipe: train a small audio-language model, offline"
 	@echo "make test    environment, then the tests (CPU, no network)"
 	@echo "make chaos   environment, then fault injection: 100 random kills and stops of two-node runs on this machine, about an hour"
 	@echo "make check   environment, then ruff, mypy and codespell"
+	@echo "make gpu     no environment: test and measure the GPU with the Python that is there, at most nine minutes; PYTHON=, MINUTES=, OUT="
 	@echo "make clean   remove the environment"
 
 .venv/bin/python:
@@ -41,6 +42,9 @@ check: .stamps/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell audio_lm recipes conf docs README.md CONTRIBUTING.md train.py
+
+gpu:
+	$(PYTHON) -m audio_lm.cli bench gpu --minutes $(or $(MINUTES),9) --out $(or $(OUT),gpu)
 
 clean:
 	rm -rf .venv .stamps

@@ -1,33 +1,29 @@
 """Tiny fixtures for all tests: cuts with audio, a vocabulary, a model."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
-from lhotse.cut import Cut
-from rich.console import Console
 
 from audio_lm.common.rng import random_for
-from audio_lm.config.load import load_recipe
-from audio_lm.config.schema import Recipe
-from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.fault_tolerance.processes import end_data_workers
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
-from audio_lm.pipeline.corpora import prepare_corpora
-from audio_lm.pipeline.plan_stage import StageSources, compile_stage
-from audio_lm.pipeline.vocabulary import build_vocabulary
-from audio_lm.prompts.tokenizer import train_tokenizer
-from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.run.folder import RunFolder
-from audio_lm.run.train import train
-from audio_lm.tracking import run as tracking_run
-from tests.in_process_sync import InProcessSync
+
+# Imported where they are used: the tests of a GPU run without the libraries of audio, of recipes and of tracking.
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+    from audio_lm.config.schema import Recipe
+    from audio_lm.pipeline.plan_stage import StageSources
+    from audio_lm.prompts.vocabulary import Vocabulary
+    from audio_lm.run.folder import RunFolder
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide a missing flush in a child process
@@ -105,11 +101,14 @@ evaluation:
 published:
   events: {{acc: 0.9}}
 """
-CutMaker = Callable[..., list[Cut]]
+CutMaker = Callable[..., "list[Cut]"]
 
-# The time of an example depends on the machine and its load.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import HealthCheck, settings
+
+    # The time of an example depends on the machine and its load.
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
@@ -118,8 +117,11 @@ def _fixed_seed() -> None:
 
 
 @pytest.fixture(scope="session")
-def vocabulary() -> Vocabulary:
+def vocabulary() -> "Vocabulary":
     """A byte-level vocabulary of a few words, with all markup."""
+    from audio_lm.prompts.tokenizer import train_tokenizer
+    from audio_lm.prompts.vocabulary import Vocabulary
+
     tokenizer = train_tokenizer(
         [" one two three", "zero one two three female male", "What do you hear?"] * 4, vocab_size=300
     )
@@ -129,8 +131,9 @@ def vocabulary() -> Vocabulary:
 @pytest.fixture
 def make_cuts(tmp_path: Path) -> CutMaker:
     """Function that writes clips of noise with a transcript, and reads them back as cuts."""
+    from audio_lm.corpora.synthetic.writing import CutWriter
 
-    def make(count: int, *, seconds: float = 0.4, subset: str = "noise", split: str = "train") -> list[Cut]:
+    def make(count: int, *, seconds: float = 0.4, subset: str = "noise", split: str = "train") -> "list[Cut]":
         writer = CutWriter(tmp_path / "data" / "made", tmp_path / "data" / "made")
         for number in range(count):
             rng = random_for("test", subset, number)
@@ -147,7 +150,7 @@ def make_cuts(tmp_path: Path) -> CutMaker:
 
 
 @pytest.fixture
-def make_model(vocabulary: Vocabulary) -> Callable[[], AudioLM]:
+def make_model(vocabulary: "Vocabulary") -> Callable[[], AudioLM]:
     """Function that builds a model with two layers per part, the same at every call."""
 
     def make() -> AudioLM:
@@ -167,28 +170,41 @@ def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(small_recipe: Path) -> Recipe:
+def small(small_recipe: Path) -> "Recipe":
     """The small recipe, loaded and with its corpora prepared."""
+    from audio_lm.config.load import load_recipe
+    from audio_lm.pipeline.corpora import prepare_corpora
+
     recipe = load_recipe(small_recipe).recipe
     prepare_corpora(recipe, lambda line: None)
     return recipe
 
 
 @pytest.fixture(scope="session")
-def small_sources(small: Recipe) -> dict[str, StageSources]:
+def small_sources(small: "Recipe") -> "dict[str, StageSources]":
     """Sources of each stage of the small recipe."""
+    from audio_lm.pipeline.plan_stage import compile_stage
+
     return {name: compile_stage(small, stage) for name, stage in small.stages.items()}
 
 
 @pytest.fixture(scope="session")
-def own_vocabulary(small: Recipe, small_sources: dict[str, StageSources]) -> Vocabulary:
+def own_vocabulary(small: "Recipe", small_sources: "dict[str, StageSources]") -> "Vocabulary":
     """Vocabulary that the small recipe trains."""
+    from audio_lm.pipeline.vocabulary import build_vocabulary
+
     return build_vocabulary(small, small_sources)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def quick_sync():
     """Send runs to MLflow in this process, also those of fixtures of a session; ``tests/tracking`` does not."""
+    if not importlib.util.find_spec("mlflow"):
+        yield
+        return
+    from audio_lm.tracking import run as tracking_run
+    from tests.in_process_sync import InProcessSync
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracking_run, "SyncProcess", InProcessSync)
         yield
@@ -202,8 +218,13 @@ def data_workers():
 
 
 @pytest.fixture(scope="session")
-def whole_run(small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def whole_run(small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> "RunFolder":
     """A finished run of the small recipe."""
+    from rich.console import Console
+
+    from audio_lm.config.load import load_recipe
+    from audio_lm.run.train import train
+
     return train(
         load_recipe(small_recipe), out=tmp_path_factory.mktemp("runs") / "whole", console=Console(quiet=True)
     )

@@ -10,8 +10,8 @@ from audio_lm.bench.peer import PeerBatch, peer_batch
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, frames_in, tokens_in
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.rng import random_for
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 
 PROMPT_TOKENS, SHORTEST_ANSWER, LONGEST_ANSWER = 28, 10, 60
 

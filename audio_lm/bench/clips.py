@@ -11,7 +11,6 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds
 from audio_lm.common.rng import random_for
@@ -37,6 +36,8 @@ def even_seconds(count: int, *purpose: str | int) -> np.ndarray[Any, np.dtype[np
 
 def write_audio(folder: Path, seconds: np.ndarray[Any, np.dtype[np.float64]]) -> Iterator[dict[str, Any]]:
     """Write one FLAC file per clip and yield its cut as a line of a manifest."""
+    import soundfile  # here, because the timing of a step writes no audio and works without it
+
     folder.mkdir(parents=True, exist_ok=True)
     for number, length in enumerate(seconds):
         rng = random_for("bench", "audio", number)

@@ -11,8 +11,8 @@ import torch
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.config.load import load_recipe
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.build import build_model
 from audio_lm.model.decoder.closed import AnswerTree, allowed_tokens, score_answers

@@ -122,20 +122,26 @@ def _time_resume() -> float:
 
 
 def _time_audio(folder: Path) -> float:
-    seconds = random_seconds(NUM_CLIPS, "audio")
-    manifest = write_manifest(folder / "bench" / "clips-train.jsonl", write_audio(folder / "audio", seconds))
-    index = compile_source(manifest, SOURCE, IndexRules(), cache=folder / "cache")
-    maker, rows, mel = _maker(), Rows(index), LogMel(80)
-    lengths = cached_token_lengths(rows, maker, "asr", cache=folder / "cache")
-    segment = Segment(0, (1,), (0,))
-    plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
-    packs = PackDataset([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))
+    packs, plan = clip_packs(folder, NUM_CLIPS)
+    mel = LogMel(packs.collator.num_mels)
     start, num_samples = time.process_time(), 0
     for _, step in islice(plan.steps(Cursor()), 4):
         for pack in packs.step(step):
             mel(pack.waves, packed_layout(pack.num_samples))
             num_samples += sum(pack.num_samples)
     return num_samples / SAMPLES_PER_SECOND / (time.process_time() - start)
+
+
+def clip_packs(folder: Path, num_clips: int) -> tuple[PackDataset, PackSchedule]:
+    """Write FLAC files of random lengths; returns what reads them in packs, and the order, which has no end."""
+    seconds = random_seconds(num_clips, "audio")
+    manifest = write_manifest(folder / "bench" / "clips-train.jsonl", write_audio(folder / "audio", seconds))
+    index = compile_source(manifest, SOURCE, IndexRules(), cache=folder / "cache")
+    maker, rows = _maker(), Rows(index)
+    lengths = cached_token_lengths(rows, maker, "asr", cache=folder / "cache")
+    segment = Segment(0, (1,), (0,))
+    plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=num_clips, seed=0)
+    return PackDataset([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault)), plan
 
 
 def _maker() -> ExampleMaker:

@@ -16,7 +16,7 @@ from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, W
 from transformers.initialization import no_init_weights
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.lora import add_lora

@@ -12,8 +12,8 @@ from audio_lm.bench.clips import even_seconds
 from audio_lm.bench.step import SMALL, clock
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.rng import random_for
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.build import build_model
 from audio_lm.model.config import ModelConfig
 from audio_lm.training.config import OptimizerConfig

@@ -276,6 +276,29 @@ def bench_step(
         typer.echo(json.dumps(figures))
 
 
+@bench.command("gpu")
+def bench_gpu(
+    minutes: Annotated[float, typer.Option(min=0.1, help="Time of all parts together.")] = 9.0,
+    out: Annotated[Path, typer.Option(help="Folder of gpu.json, gpu.md and gpu.log.")] = Path("gpu"),
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Go through all parts with a tiny model on the CPU.")
+    ] = False,
+) -> None:
+    """Test and measure the GPU of this machine: tests, steps at published size beside Hugging Face's, loader, a short run.
+
+    Results are written after every figure. Without a GPU, only the halves of the tests that a CPU runs are run.
+
+    Examples: `audio-lm bench gpu` · `audio-lm bench gpu --rehearse --minutes 4 --out rehearsal`
+    """
+    silence_libraries()
+    from audio_lm.bench.gpu.run import bench_gpu as measure
+
+    results = measure(out, minutes=minutes, is_rehearsal=rehearse, report=typer.echo)
+    typer.echo(f"results in {out / 'gpu.md'}")
+    if results.has_failures:
+        raise typer.Exit(1)
+
+
 @bench.command("sweep-noise")
 def bench_sweep_noise(
     file: Annotated[

@@ -22,6 +22,9 @@ MAX_SECONDS: Seconds = 30.0  # input length of the encoder
 MAX_SAMPLES = int(MAX_SECONDS * SAMPLES_PER_SECOND)
 MAX_FRAMES = MAX_SAMPLES // SAMPLES_PER_FRAME
 MIN_FRAMES = 3  # fewer give no audio token
+SHORTEST_CLIP = (
+    MIN_FRAMES * SAMPLES_PER_FRAME
+)  # in samples; a pack without clips encodes a silence of this length
 
 
 def samples_in(seconds: Seconds) -> int:

@@ -66,8 +66,8 @@ def foreach_norm(tensors: Sequence["Tensor"]) -> list["Tensor"]:
     return list(torch._foreach_norm(list(tensors)))
 
 
-def foreach_scale(tensors: Sequence["Tensor"], factor: float) -> None:
-    """Multiply many tensors in place in one call.
+def foreach_scale(tensors: Sequence["Tensor"], factor: "Tensor") -> None:
+    """Multiply many tensors by a scalar of their device in place in one call.
 
     Seen in torch 2.11 to 2.13 (``torch._foreach_mul_``). Replace it by a loop.
     """

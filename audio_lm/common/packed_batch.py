@@ -10,13 +10,20 @@ In a pack of pairs each conversation is two documents: with the chosen and with 
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 NOT_TRAINABLE = -1
 """Number of units of a pack with a pair whose reference is missing."""
+
+
+class Convert(Protocol):
+    """Conversion of a tensor."""
+
+    def __call__(self, tensor: Tensor, /) -> Tensor:
+        """Tensor with the same values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,12 @@ class PackedBatch:
     advantages: Tensor | None = None
     """(B,) float64; of the answer of each document that was sampled."""
 
+    layout: Tensor | None = None
+    """Integers that an encoder needs of the clips, or of the silence of a pack without clips; None if it computes them."""
+
+    layout_sizes: tuple[int, ...] = ()
+    """Number of values of each part of ``layout``."""
+
     def __len__(self) -> int:
         return len(self.cut_ids)
 
@@ -76,6 +89,11 @@ class PackedBatch:
         """Number of tokens in the loss."""
         return self.labels.numel()
 
+    @property
+    def clip_layout(self) -> tuple[Tensor, tuple[int, ...]] | None:
+        """``layout`` with its sizes."""
+        return None if self.layout is None else (self.layout, self.layout_sizes)
+
     def without_labels(self) -> "PackedBatch":
         """Copy of the batch with the same input and no labels."""
         empty = {name: getattr(self, name)[:0] for name in ("learned_index", "labels", "task_index")}
@@ -83,10 +101,15 @@ class PackedBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PackedBatch":
         """Move the tensors to a device. Lightning moves a frozen dataclass only through this method."""
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "PackedBatch":
+        """Copy in pinned memory, from which a GPU reads while the host continues; the data loader calls it."""
+        return self._with_tensors(Tensor.pin_memory)
+
+    def _with_tensors(self, convert: Convert) -> "PackedBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in values.items()
-            if isinstance(value, Tensor)
+        converted: dict[str, Any] = {
+            name: convert(value) for name, value in values.items() if isinstance(value, Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, **converted)

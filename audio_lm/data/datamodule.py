@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from lhotse.cut import Cut
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
@@ -153,6 +154,10 @@ class MixtureDataModule(LightningDataModule):
             raise batch
         return batch
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move packs without waiting for the device; Lightning would do that for bare tensors only."""
+        return tuple(pack.to(device, non_blocking=True) for pack in batch)
+
     def train_dataloader(self) -> DataLoader[tuple[PackedBatch, ...] | UserError]:
         """Endless loader of the packs of one optimizer step at a time."""
         return DataLoader(
@@ -160,17 +165,26 @@ class MixtureDataModule(LightningDataModule):
             sampler=self.sampler,
             batch_size=None,
             num_workers=self.num_workers,
+            pin_memory=self._is_on_gpu(),
             persistent_workers=self.num_workers > 0,
             timeout=self.seconds_for_a_step if self.num_workers else 0,
             worker_init_fn=init_data_worker if self.num_workers else None,
         )
 
+    def _is_on_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
     def val_dataloader(self) -> list[DataLoader[tuple[PackedBatch, ...]]]:
         """One loader per task, in the order of ``validation``; its packs are distributed, equally many per rank."""
-        plain, tensor_parallel = Collator(num_mels=self.packs.collator.num_mels), self.sampler.tensor_parallel
+        ours, tensor_parallel = self.packs.collator, self.sampler.tensor_parallel
+        plain = Collator(num_mels=ours.num_mels, layout_of=ours.layout_of)
         shard = (rank() // tensor_parallel, world_size() // tensor_parallel)
         return [
-            DataLoader(_ShardedPacks(list(self._validation_packs(task)), plain, shard), batch_size=None)
+            DataLoader(
+                _ShardedPacks(list(self._validation_packs(task)), plain, shard),
+                batch_size=None,
+                pin_memory=self._is_on_gpu(),
+            )
             for task in self.validation
         ]
 

@@ -13,6 +13,7 @@ from lhotse.cut import Cut, MonoCut
 from audio_lm.common.audio_units import TOKENS_PER_SECOND, WHISPER, AudioTokenCount
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
+from audio_lm.data.example import Example
 from audio_lm.data.manifest.cuts import check_length, num_samples_of, rejected_cut
 from audio_lm.data.manifest.labels import ClipLabels, labels_of, places_of
 from audio_lm.data.manifest.lhotse_cut import CutFacts
@@ -30,38 +31,6 @@ Prompt = Literal["tags", "natural", "chatml"]
 FAULT = "fault"  # custom field of a placeholder cut: the reason of the fault
 TIMED_LABELS = frozenset(name for name, label in LABELS.items() if label.is_of_moments)
 """Labels that may be true of a clip but not of each chunk of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One conversation ready to train on."""
-
-    cut_id: str
-    task: str
-    position: int  # in the schedule of the stage; keys every random choice
-    token_ids: list[int]
-    is_learned: list[bool]
-    audio_index: list[int]
-    num_samples: tuple[int, ...]  # of each clip
-    source: str = ""  # cut-set of the cut, for reports
-    rejected: "Example | None" = None  # of a pair; without clips it has those of the chosen answer
-    reference: tuple[float, float] | None = None  # log-probabilities of both answers under the reference
-    target: tuple[str, str] | None = None  # reference answer and its language, if answers are sampled
-    num_reserved: int = 0  # tokens of the sampled answers, each with a copy of the question
-
-    def __len__(self) -> int:
-        """Number of tokens in the pack, those of a rejected answer and of sampled ones included."""
-        return len(self.token_ids) + (len(self.rejected) if self.rejected else 0) + self.num_reserved
-
-    @property
-    def documents(self) -> "list[Example]":
-        """The conversation, and that with the rejected answer."""
-        return [self, self.rejected] if self.rejected else [self]
-
-    def without_labels(self) -> "Example":
-        """Copy that is not learned."""
-        rejected = self.rejected.without_labels() if self.rejected else None
-        return replace(self, is_learned=[False] * len(self.is_learned), rejected=rejected, target=None)
 
 
 @dataclass(frozen=True)

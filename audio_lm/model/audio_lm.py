@@ -14,15 +14,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from audio_lm.common.audio_units import MIN_FRAMES, SAMPLES_PER_FRAME
+from audio_lm.common.audio_units import SHORTEST_CLIP
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.model.base import Encoder, Projector
+from audio_lm.model.base import Encoder, Layout, Projector
 from audio_lm.model.decoder.chunked_cross_entropy import NextTokenLoss, Weights, next_token_loss
 from audio_lm.model.decoder.language_model import hidden_states, input_table, output_table
 from audio_lm.model.decoder.new_tokens import NewTokens
 from audio_lm.model.merge_audio import merge_audio
-
-SHORTEST_CLIP = MIN_FRAMES * SAMPLES_PER_FRAME
 
 
 class PositionWeights(Protocol):
@@ -98,20 +96,25 @@ class AudioLM(nn.Module):
         """(T, D) input embeddings of the language model: text tokens, with audio tokens at their positions."""
         text_TD = self.embed_tokens(pack.token_ids)
         if pack.num_samples:
-            audio_JD = self.encode_audio(pack.waves, pack.num_samples, pack.augment)
+            audio_JD = self.encode_audio(pack.waves, pack.num_samples, pack.augment, pack.clip_layout)
             audio_KD = audio_JD if pack.audio_source is None else audio_JD[pack.audio_source]
             return merge_audio(text_TD, audio_KD, pack.audio_index)
         # A pack without audio encodes a short silence, multiplied by 0: encoder and projector still get
         # gradients (zeros), which DDP expects, and with FSDP all ranks run the same all-gathers.
-        silence_JD = self.encode_audio(pack.waves.new_zeros(SHORTEST_CLIP), (SHORTEST_CLIP,))
+        silence_S = pack.waves.new_zeros(SHORTEST_CLIP)
+        silence_JD = self.encode_audio(silence_S, (SHORTEST_CLIP,), None, pack.clip_layout)
         return text_TD + 0.0 * silence_JD.sum().to(text_TD.dtype)
 
     def encode_audio(
-        self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
+        self,
+        waves_S: Tensor,
+        num_samples: tuple[int, ...],
+        augment_N6: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
         """(J, D) audio tokens of concatenated clips."""
         counts = [self.encoder.token_count.tokens_in(count) for count in num_samples]
-        audio_JD: Tensor = self.projector(self.encoder(waves_S, num_samples, augment_N6), counts)
+        audio_JD: Tensor = self.projector(self.encoder(waves_S, num_samples, augment_N6, layout), counts)
         return audio_JD
 
     def embed_tokens(self, ids: Tensor) -> Tensor:

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from audio_lm.common.audio_units import AudioTokenCount
 
+Layout = tuple[Tensor, tuple[int, ...]]
+"""What the collator has computed of the clips for an encoder: values on the device of the clips, and sizes."""
+
 
 class Encoder(nn.Module):
     """Encode waveforms as tokens; the tokens of a clip do not depend on the other clips of the batch."""
@@ -20,7 +23,11 @@ class Encoder(nn.Module):
     """Number of tokens of a clip."""
 
     def forward(
-        self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
+        self,
+        waves_S: Tensor,
+        num_samples: tuple[int, ...],
+        augment_N6: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
         """(K, E) tokens of 16 kHz clips, which are concatenated in ``waves_S``."""
         raise NotImplementedError

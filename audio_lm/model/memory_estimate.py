@@ -125,7 +125,7 @@ def step_size(
         learned_tokens: learned positions of a pack.
         num_ids: vocabulary size with new tokens, the number of columns of the logits.
         num_ranks: number of ranks that share the trained parts.
-        is_half: frozen weights and activations are in 16 bits.
+        is_half: activations are in 16 bits, and so are the copies of weights that products read.
         is_muon: hidden matrices are trained with Muon, which has one moment instead of two.
         accumulates: a rank processes several packs in a step.
         shard_frozen: frozen parts are sharded as well; otherwise every rank has a full copy.
@@ -136,7 +136,9 @@ def step_size(
     weights = gradients = 0.0
     for part, count in counts.items():
         if part not in trained:
-            weights += (4 / num_ranks if shard_frozen else value_bytes) * count
+            weights += MASTER_BYTES / (num_ranks if shard_frozen else 1) * count
+            # Autocast converts a weight at each use; the gradient of the layer's input needs the copy.
+            weights += value_bytes * count if is_half and _passes_gradients(part, trained) else 0
             continue
         in_tables = min(count, tables.get(part, count if part not in ("encoder", "projector") else 0))
         moments = 2 * in_tables + (1 if is_muon else 2) * (count - in_tables)
@@ -153,6 +155,14 @@ def step_size(
         + ("language_model" in trained) * tables["language_model"] / 2 * GRADIENT_BYTES,
         accumulates=accumulates,
     )
+
+
+def _passes_gradients(part: str, trained: Collection[str]) -> bool:
+    """True if the gradients of another part pass through a frozen one."""
+    inputs = {"projector", "new_tokens"} if part == "language_model" else set[str]()
+    if part in ("language_model", "projector"):
+        inputs |= {"encoder", f"encoder{SUFFIX}"}
+    return not {*inputs, f"{part}{SUFFIX}"}.isdisjoint(trained)
 
 
 def _language_model_values(

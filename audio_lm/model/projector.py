@@ -12,11 +12,11 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audio_lm.common.audio_units import Window
+from audio_lm.common.transfer import to_device
 from audio_lm.model.base import Projector
 from audio_lm.model.config import ProjectorConfig
 
@@ -94,14 +94,14 @@ class GroupProjector(Projector):
         starts = (np.cumsum(num_groups) - num_groups) * factor
         first = np.cumsum(counts_N) - counts_N
         position_K = np.repeat(starts - first, counts_N) + np.arange(counts_N.sum())
-        positions = torch.from_numpy(position_K).to(audio_KE.device)
+        positions = to_device(position_K, audio_KE.device)
         grouped = audio_KE.new_zeros(int(num_groups.sum()) * factor, audio_KE.shape[1])
         grouped = grouped.index_copy(0, positions, audio_KE).view(-1, factor, audio_KE.shape[1])
         if self.is_stacked:
             return grouped.flatten(1)
         is_token = np.zeros(len(grouped) * factor, dtype=np.float32)
         is_token[position_K] = 1.0
-        size_J = torch.from_numpy(is_token.reshape(-1, factor).sum(1)).to(audio_KE.device, audio_KE.dtype)
+        size_J = to_device(is_token.reshape(-1, factor).sum(1), audio_KE.device).to(audio_KE.dtype)
         return grouped.sum(1) / size_J[:, None]
 
 

@@ -13,7 +13,8 @@ from audio_lm.config.schema import Recipe
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.fingerprints import states_of
 from audio_lm.data.audio.recordings import before_transforms
-from audio_lm.data.examples import Example, ExampleMaker
+from audio_lm.data.example import Example
+from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import check_files, recordings_of
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.data.manifest.lazy_cuts import Rows

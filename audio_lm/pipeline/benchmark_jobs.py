@@ -20,7 +20,8 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.config.schema import Recipe
 from audio_lm.data.collate import Collator
-from audio_lm.data.examples import Example, with_example
+from audio_lm.data.example import Example
+from audio_lm.data.examples import with_example
 from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.evaluation.config import ROTATED, SILENCE, SWAPPED, BenchmarkConfig

@@ -12,7 +12,7 @@ from lhotse.cut import Cut
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import Recipe
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
 from audio_lm.evaluation.choice_lines import choice_lines
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.controls import QUESTION

@@ -5,6 +5,7 @@ from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.mixture.schedule import Cursor
+from audio_lm.model.encoders.layout_index import LAYOUT_OF
 from audio_lm.pipeline.plan_stage import StagePlan, StageSources, stage_maker, unreadable_cuts
 from audio_lm.prompts.vocabulary import Vocabulary
 
@@ -28,6 +29,7 @@ def build_data(
         seed=recipe.seed,
         load=load_waves_or_fault,
         unreadable=unreadable_cuts(planned.loaded),
+        layout_of=LAYOUT_OF.get(recipe.model.encoder.kind),
     )
     return MixtureDataModule(
         PackSampler(planned.plan, cursor, tensor_parallel=recipe.hardware.tensor_parallel),

@@ -11,7 +11,8 @@ from audio_lm.common.languages import LANGUAGE_LABELS, NAME_OF_LANGUAGE, UNKNOWN
 from audio_lm.common.markup import TAG
 from audio_lm.corpora.channels import AVERAGE
 from audio_lm.data.collate import Collator
-from audio_lm.data.examples import Example, with_example
+from audio_lm.data.example import Example
+from audio_lm.data.examples import with_example
 from audio_lm.data.manifest.cuts import num_samples_of
 from audio_lm.model.decoder.generate import GenerationOptions, generate
 from audio_lm.model.encoders.token_count import audio_token_count

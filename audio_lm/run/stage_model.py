@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from audio_lm.common.env import local_rank
 from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
@@ -87,6 +88,9 @@ class StageModels:
     def generating(self) -> Iterator[None]:
         """Context in which the model generates; of a sharded model all ranks gather the weights."""
         if self.mesh is None:
+            if self.recipe.hardware.accelerator == "gpu":
+                # Lightning moves the model to the CPU when a stage ends.
+                self.model.to(torch.device("cuda", local_rank()))
             yield
             return
         hardware = self.recipe.hardware

@@ -17,8 +17,10 @@ from torch.distributed.tensor import DTensor
 
 from audio_lm.common import compat
 from audio_lm.common.env import world_size
+from audio_lm.common.transfer import is_on_host
 from audio_lm.model.weights.shards import num_copies
 
+CLIP_EPSILON = 1e-6  # of torch's own clipping
 BUCKET_VALUES = 1 << 25  # per all-reduce; a copy of as many is made
 Item = TypeVar("Item")
 
@@ -110,24 +112,37 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
             gradient.copy_(total.view_as(gradient))
 
 
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
-    """Norm of the gradient of all parameters over all ranks; the same number on every rank.
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Norm of the gradient of all parameters over all ranks, a scalar of the device; the same on every rank.
 
     NaN if any value on any rank is not finite.
     """
-    squares = torch.zeros((), dtype=torch.float64)
+    parameters = list(parameters)
+    # Every rank needs the same device for the sum, also one without gradients. Offloaded gradients are on the CPU.
+    devices = (parameter.device for parameter in parameters if parameter.requires_grad)
+    device = next(devices, torch.device("cpu"))
+    squares = torch.zeros((), dtype=torch.float64, device=device)
     for gradients, copies in _by_num_copies(parameters):
         norms = torch.stack(compat.foreach_norm(gradients)).double()
-        squares += norms.square().sum().cpu() / copies
+        squares += norms.square().sum().to(device) / copies
     if world_size() > 1:
         torch.distributed.all_reduce(squares)
-    return math.sqrt(squares) if squares.isfinite() else math.nan
+    return torch.where(squares.isfinite(), squares.sqrt(), torch.nan)
 
 
-def scale_gradients(parameters: Iterable[nn.Parameter], factor: float) -> None:
-    """Multiply all gradients by a factor, in place."""
+def clip_gradients(parameters: Iterable[nn.Parameter], norm: Tensor, max_norm: float) -> None:
+    """Scale all gradients down to a norm, in place; a norm of NaN changes none.
+
+    Args:
+        norm: of ``gradient_norm``.
+    """
+    if is_on_host(norm) and not norm > max_norm:
+        return
+    factor = torch.where(norm > max_norm, max_norm / (norm + CLIP_EPSILON), 1.0)
     for gradients, _ in _by_num_copies(parameters):
-        compat.foreach_scale(gradients, factor)
+        # A factor of the gradients' own type is applied to all of them in one kernel.
+        dtype = torch.promote_types(gradients[0].dtype, torch.float32)
+        compat.foreach_scale(gradients, factor.to(gradients[0].device, dtype))
 
 
 def _by_num_copies(parameters: Iterable[nn.Parameter]) -> Iterator[tuple[list[Tensor], int]]:

@@ -86,31 +86,31 @@ class _PairLoss:
         num_documents = 2 * len(pack)
         num_tokens_B = document_sums(torch.ones_like(losses_P), pack)
         logp_B = -document_sums(losses_P, pack)
-        reference = pack.reference if pack.reference is not None else torch.zeros(num_documents)
         reference_B = torch.zeros_like(logp_B)
-        reference_B[:num_documents] = reference.to(logp_B)
-        is_pair_Q = num_tokens_B[0:num_documents:2] > 0
+        if pack.reference is not None:
+            reference_B[:num_documents] = pack.reference.to(logp_B)
+        pair_Q = _learned_pairs(num_tokens_B[0:num_documents:2] > 0, pack.num_units)
         with torch.enable_grad():
             logp_B.requires_grad_()
             chosen, rejected = (
                 AnswerScores(
-                    *(each[first:num_documents:2][is_pair_Q] for each in (logp_B, reference_B, num_tokens_B))
+                    *(each[first:num_documents:2][pair_Q] for each in (logp_B, reference_B, num_tokens_B))
                 )
                 for first in (0, 1)
             )
             losses_Q = preference_losses(self.config, chosen, rejected)
             (gradient_B,) = torch.autograd.grad(losses_Q.sum() * self.weight, logp_B)
-        self._measure(losses_Q.detach(), chosen, rejected, is_pair_Q)
+        self._measure(losses_Q.detach(), chosen, rejected, pair_Q)
         # A cross-entropy is the negative log-probability.
         return -gradient_B[document_of_positions(pack)].to(losses_P.dtype)
 
     def _measure(
-        self, losses_Q: Tensor, chosen: AnswerScores, rejected: AnswerScores, is_pair_Q: Tensor
+        self, losses_Q: Tensor, chosen: AnswerScores, rejected: AnswerScores, pair_Q: Tensor
     ) -> None:
         pack, beta = self.pack, self.config.beta
         task_B = torch.zeros(len(pack.cu_seq_lens) - 1, dtype=torch.int64, device=losses_Q.device)
         task_B[document_of_positions(pack)] = pack.task_index
-        task_Q = task_B[0 : 2 * len(pack) : 2][is_pair_Q]
+        task_Q = task_B[0 : 2 * len(pack) : 2][pair_Q]
         margin_Q = beta * (chosen.log_ratio - rejected.log_ratio).detach()
         values = {
             "accuracy": (margin_Q > 0).double(),
@@ -120,3 +120,14 @@ class _PairLoss:
         }
         self.sums = sums_by_task(losses_Q, task_Q, pack.tasks)
         self.measures = {name: sums_by_task(each, task_Q, pack.tasks) for name, each in values.items()}
+
+
+def _learned_pairs(is_learned_Q: Tensor, num_learned: int) -> Tensor:
+    """Indices of the pairs in the loss, in their order.
+
+    Args:
+        num_learned: their number; the device is not asked for it, unless it is ``NOT_TRAINABLE``.
+    """
+    if num_learned == NOT_TRAINABLE:
+        return is_learned_Q.nonzero()[:, 0]
+    return is_learned_Q.argsort(descending=True, stable=True)[:num_learned]

@@ -1,9 +1,11 @@
 """Sums of losses and learned tokens by task, and their metric.
 
+Sums stay on the device until somebody reads them: reading waits for the device.
+
 Shapes: P learned positions, C tasks.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,17 +19,72 @@ LossSums = Mapping[str, Sequence[float]]
 """Task -> summed loss, number of learned tokens."""
 
 
-def sums_by_task(losses_P: Tensor, task_index_P: Tensor, tasks: Sequence[str]) -> LossSums:
+class TaskSums(Mapping[str, Sequence[float]]):
+    """Summed loss and number of learned tokens of each task, read from the device at the first access."""
+
+    def __init__(self, tasks: Sequence[str], values_2C: Tensor) -> None:
+        """Keep the sums where they are.
+
+        Args:
+            values_2C: losses and learned tokens of the tasks.
+        """
+        self.tasks = tuple(tasks)
+        self.values_2C = values_2C
+        self._sums: dict[str, Sequence[float]] | None = None
+
+    def where(self, is_counted: Tensor) -> "TaskSums":
+        """Same sums, or zeros where the condition, a scalar of the device, is false."""
+        return TaskSums(self.tasks, torch.where(is_counted, self.values_2C, 0.0))
+
+    @property
+    def is_read(self) -> bool:
+        """True if the values are on the host."""
+        return self._sums is not None
+
+    def fill(self, numbers: Sequence[float]) -> None:
+        """Take the values of ``values_2C``, which somebody has read, row by row."""
+        losses, counts = numbers[: len(self.tasks)], numbers[len(self.tasks) :]
+        self._sums = dict(zip(self.tasks, zip(losses, counts, strict=True), strict=True))
+
+    def __getitem__(self, task: str) -> Sequence[float]:
+        return self._read()[task]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return f"TaskSums({self._read()})"
+
+    def _read(self) -> dict[str, Sequence[float]]:
+        read_together([self])
+        assert self._sums is not None, "just read"
+        return self._sums
+
+
+def sums_by_task(losses_P: Tensor, task_index_P: Tensor, tasks: Sequence[str]) -> TaskSums:
     """Sum losses and count learned tokens by task.
 
     Args:
         task_index_P: indices into ``tasks``.
     """
-    sums_C = torch.zeros(len(tasks), dtype=losses_P.dtype, device=losses_P.device)
-    counts_C = torch.zeros_like(sums_C)
-    sums_C.index_add_(0, task_index_P, losses_P)
-    counts_C.index_add_(0, task_index_P, torch.ones_like(losses_P))
-    return dict(zip(tasks, zip(sums_C.tolist(), counts_C.tolist(), strict=True), strict=True))
+    values_2C = torch.zeros(2, len(tasks), dtype=losses_P.dtype, device=losses_P.device)
+    values_2C[0].index_add_(0, task_index_P, losses_P.detach())
+    values_2C[1].index_add_(0, task_index_P, torch.ones_like(losses_P))
+    return TaskSums(tasks, values_2C)
+
+
+def read_together(sums: Iterable[LossSums]) -> None:
+    """Read the sums that are still on a device, all in one copy."""
+    unread = [each for each in sums if isinstance(each, TaskSums) and not each.is_read]
+    if not unread:
+        return
+    flat = torch.cat([each.values_2C.detach().reshape(-1).double() for each in unread])
+    numbers = iter(flat.tolist())
+    for each in unread:
+        each.fill([next(numbers) for _ in range(2 * len(each.tasks))])
 
 
 class TaskLoss(Metric):

@@ -40,25 +40,34 @@ def build_optimizer(
         is_half: Muon's Newton-Schulz iteration runs in bf16, see ``newton_schulz``.
     """
     matrices = hidden_matrices(model) if config.kind == "muon" else set[str]()
-    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = defaultdict(list)
+    groups: dict[tuple[float, bool, bool, Any], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         rate = rate_of[name]
         if rate is not None:
             lr = rate.lr * config.matrix_factor if name in matrices else rate.lr
-            groups[lr, parameter.ndim >= 2, name in matrices].append(parameter)
+            # The fused kernel needs parameters that are all plain, or all sharded over the same mesh.
+            mesh = getattr(parameter, "device_mesh", None)
+            groups[lr, parameter.ndim >= 2, name in matrices, mesh].append(parameter)
     muon_groups: list[Group] = []
     adamw_groups: list[Group] = []
-    for (lr, decays, is_muon), parameters in groups.items():
+    for (lr, decays, is_muon, _), parameters in groups.items():
         weight_decay = config.weight_decay if decays else 0.0
         group = {"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": weight_decay}
         if is_muon:
             muon_groups.append(group)
         else:
-            # The fused kernel needs parameters that are all plain, or all sharded over the same mesh.
-            adamw_groups.append(group | {"fused": _have_same_mesh(parameters)})
+            adamw_groups.append(group | {"fused": True})
     if not muon_groups:
         return AdamW(adamw_groups, lr=0.0, betas=config.betas, eps=config.eps)
     return MuonAndAdamW(muon_groups, adamw_groups, betas=config.betas, eps=config.eps, is_half=is_half)
+
+
+def skip_next_step_if(condition: Tensor, optimizer: Optimizer) -> None:
+    """Make the next step of an optimizer of ``build_optimizer`` change nothing if a scalar of the device is true.
+
+    The condition is not read: the kernels of the step do. The attribute is the one that ``torch.amp.GradScaler`` sets.
+    """
+    optimizer.found_inf = condition.float()  # type: ignore[attr-defined]
 
 
 def is_without_effect(model: nn.Module, rate_of: Mapping[str, Rate | None], config: OptimizerConfig) -> bool:
@@ -80,11 +89,6 @@ def hidden_matrices(model: nn.Module) -> set[str]:
     linear -= excluded
     named = model.named_parameters()
     return {name for name, parameter in named if id(parameter) in linear and not is_update(name)}
-
-
-def _have_same_mesh(parameters: Sequence[nn.Parameter]) -> bool:
-    """True if no parameter is sharded, or all are over the same device mesh."""
-    return len({getattr(parameter, "device_mesh", None) for parameter in parameters}) == 1
 
 
 def _parameters_of(module: nn.Module | None) -> list[nn.Parameter]:
@@ -130,10 +134,16 @@ class DistributedMuon(Muon):
         """Take one step; a closure is called once."""
         with torch.enable_grad():
             loss = closure() if closure else None
+        is_skipped: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             parameters, gradients, momenta = list[Any](), list[Any](), list[Any]()
             self._init_group(group, parameters, gradients, momenta)
             for parameter, gradient, momentum in zip(parameters, gradients, momenta, strict=True):
+                decay: Any = 1 - group["lr"] * group["weight_decay"]
+                if is_skipped is not None:
+                    # Between equal values an interpolation changes nothing, and an update of zero neither.
+                    gradient = _choose(is_skipped, momentum, gradient)
+                    decay = torch.where(is_skipped.to(gradient.device) > 0, 1.0, decay)
                 momentum.lerp_(gradient, 1 - group["momentum"])
                 update = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
                 direction = newton_schulz(
@@ -145,9 +155,30 @@ class DistributedMuon(Muon):
                 )
                 lr = compat.muon_rate(group["lr"], group["adjust_lr_fn"], parameter.shape)
                 local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-                local.mul_(1 - group["lr"] * group["weight_decay"])
-                local.add_(local_slice(direction, parameter), alpha=-lr)
+                update = local_slice(direction, parameter)
+                if is_skipped is not None:
+                    update = _choose(is_skipped, torch.zeros_like(update), update)
+                local.mul_(decay)
+                local.add_(update, alpha=-lr)
         return loss
+
+
+def _choose(is_skipped: Tensor, if_skipped: Tensor, otherwise: Tensor) -> Tensor:
+    """One of two tensors, which are plain or sharded alike, chosen by a scalar of the device."""
+    first, second = (
+        each.to_local() if isinstance(each, DTensor) else each for each in (if_skipped, otherwise)
+    )
+    chosen = torch.where(is_skipped.to(second.device) > 0, first, second)
+    if not isinstance(otherwise, DTensor):
+        return chosen
+    return DTensor.from_local(
+        chosen,
+        otherwise.device_mesh,
+        otherwise.placements,
+        run_check=False,
+        shape=otherwise.shape,
+        stride=otherwise.stride(),
+    )
 
 
 class MuonAndAdamW(Optimizer):
@@ -187,9 +218,10 @@ class MuonAndAdamW(Optimizer):
         """Take one step of both; a closure is called once."""
         with torch.enable_grad():
             loss = closure() if closure else None
-        self.muon.step()
-        if self.adamw:
-            self.adamw.step()
+        for optimizer in (self.muon, self.adamw):
+            if optimizer is not None:
+                optimizer.found_inf = getattr(self, "found_inf", None)  # type: ignore[union-attr]
+                optimizer.step()
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -3,9 +3,11 @@
 The gradient is the sum over all packs of all ranks divided by their number of learned tokens, so it does not depend
 on how packs are divided over ranks. A step whose gradient is not finite on any rank is skipped on all of them, and
 still counts as a step.
+
+A step reads nothing from the device, except where it is logged: the optimizer itself skips a step, and norms and
+losses are read later, see ``step_records``.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,22 +22,22 @@ from audio_lm.common.env import rank, world_size
 from audio_lm.common.errors import DataError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.rng import key_of
+from audio_lm.common.transfer import is_on_host
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.distributed import (
     FSDP2Strategy,
     all_reduce_sum,
+    clip_gradients,
     gradient_norm,
-    scale_gradients,
     sum_gradients,
 )
 from audio_lm.training.fsdp import check_sharded, reshard, set_gradient_sync, unfreeze
 from audio_lm.training.losses import LossSums, TaskLoss, TaskMeasures
-from audio_lm.training.optimizers import build_optimizer
+from audio_lm.training.optimizers import build_optimizer, skip_next_step_if
 from audio_lm.training.param_groups import Rate
 from audio_lm.training.schedules import RateFactor, StepSchedule
-
-CLIP_EPSILON = 1e-6  # of torch's own clipping
+from audio_lm.training.step_records import StepRecord, StepRecords, counted_sums
 
 
 class StepLoss(NamedTuple):
@@ -97,7 +99,11 @@ class TrainStep(LightningModule, ABC):
         self.log_every = log_every
         self.seed = seed
         self.num_nonfinite = self.num_nonfinite_in_a_row = 0
-        self.step_sums: Sequence[LossSums] = ()  # of the last step's packs on this rank
+        self.records = StepRecords()
+        self.skipped_in_a_row: Tensor | None = None  # on the device, ahead of the number that has been read
+        self.step_sums: Sequence[
+            LossSums
+        ] = ()  # of the last step's packs on this rank; zeros if it was skipped
         self.train_loss, self.val_loss = (TaskLoss(tensor_parallel=tensor_parallel) for _ in range(2))
         self.train_measures, self.val_measures = (
             TaskMeasures(tensor_parallel=tensor_parallel) for _ in range(2)
@@ -128,12 +134,13 @@ class TrainStep(LightningModule, ABC):
 
     @property
     def nonfinite(self) -> tuple[int, int]:
-        """Steps skipped in this stage, and skipped in a row up to now."""
+        """Steps skipped in this stage, and skipped in a row, of those that have been read."""
         return self.num_nonfinite, self.num_nonfinite_in_a_row
 
     @nonfinite.setter
     def nonfinite(self, counts: tuple[int, int]) -> None:
         self.num_nonfinite, self.num_nonfinite_in_a_row = counts
+        self.skipped_in_a_row = None
 
     def configure_model(self) -> None:
         """Refuse to train parameters that FSDP2 has not sharded.
@@ -161,19 +168,46 @@ class TrainStep(LightningModule, ABC):
         losses = self._accumulate(packs, step)
         sum_gradients(self.model.parameters())
         norm = gradient_norm(self.model.parameters())
-        if math.isfinite(norm):
-            self._clip(norm)
-        else:
-            self._skip(step, packs)
-            losses.clear()
-        self.step_sums = [loss.sums for loss in losses]
-        self.train_loss.update(self.step_sums)
-        self.train_measures.add([loss.measures for loss in losses])
+        if self.optimizer.clip:
+            clip_gradients(self.model.parameters(), norm, self.optimizer.clip)
+        skip_next_step_if(self._is_skipped(norm), optimizer.optimizer)
+        sums = [loss.sums for loss in losses]
+        self.step_sums = counted_sums(sums, norm)
+        kept = packs if self.keep else ()
+        self.records.append(StepRecord(step, kept, norm, sums, [loss.measures for loss in losses]))
+        is_logged = (step + 1) % self.log_every == 0
+        if is_logged or is_on_host(norm):
+            self.read_records()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if (step + 1) % self.log_every == 0:
+        if is_logged:
             self._log_curves(step)
         self._schedule().seek(step + 1)
+
+    def _is_skipped(self, norm: Tensor) -> Tensor:
+        """Condition to skip a step, a scalar of the device: its gradient is not finite, or too many before were not.
+
+        The run stops when those are read. Until then its weights stay those of the last of them, which is replayed.
+        """
+        if self.skipped_in_a_row is None:
+            self.skipped_in_a_row = norm.new_full((), self.num_nonfinite_in_a_row)
+        is_skipped = norm.isnan() | (self.skipped_in_a_row >= self.optimizer.max_nonfinite)
+        self.skipped_in_a_row = torch.where(is_skipped, self.skipped_in_a_row + 1, 0.0)
+        return is_skipped
+
+    def read_records(self) -> None:
+        """Read the results of the steps since the last reading, which waits for the device; all ranks together.
+
+        Raises:
+            DataError: too many steps in a row were skipped.
+        """
+        for record, is_finite in self.records.read():
+            if is_finite:
+                self.num_nonfinite_in_a_row = 0
+                self.train_loss.update(record.sums)
+                self.train_measures.add(record.measures)
+            else:
+                self._count_skipped(record)
 
     def _accumulate(self, packs: Sequence[PackedBatch], step: int) -> list[StepLoss]:
         """Add up the gradients of all packs of this rank."""
@@ -205,27 +239,20 @@ class TrainStep(LightningModule, ABC):
             )
         return max(1.0, counted / self.tensor_parallel)
 
-    def _clip(self, norm: float) -> None:
-        self.num_nonfinite_in_a_row = 0
-        if self.optimizer.clip and norm > self.optimizer.clip:
-            scale_gradients(self.model.parameters(), self.optimizer.clip / (norm + CLIP_EPSILON))
-
-    def _skip(self, step: int, packs: Sequence[PackedBatch]) -> None:
-        """Skip a step: neither weights nor optimizer change.
+    def _count_skipped(self, record: StepRecord) -> None:
+        """Count a step that the optimizer skipped.
 
         Raises:
-            DataError: too many steps in a row were skipped.
+            DataError: too many in a row were.
         """
         self.num_nonfinite += 1
         self.num_nonfinite_in_a_row += 1
         if self.num_nonfinite_in_a_row >= self.optimizer.max_nonfinite:
-            kept = self.keep(step, packs) if self.keep else None
+            kept = self.keep(record.step, record.packs) if self.keep else None
             raise DataError(
-                f"step {step}: the gradient was not finite {self.num_nonfinite_in_a_row} steps in a row -- a finite one was "
-                f"expected -- {f'see `audio-lm replay {kept}`' if kept else 'lower the learning rate or check the clips'}"
+                f"step {record.step}: the gradient was not finite {self.num_nonfinite_in_a_row} steps in a row -- a finite one "
+                f"was expected -- {f'see `audio-lm replay {kept}`' if kept else 'lower the learning rate or check the clips'}"
             )
-        for parameter in self.model.parameters():
-            parameter.grad = None
 
     def _schedule(self) -> StepSchedule:
         schedule = self.lr_schedulers()

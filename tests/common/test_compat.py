@@ -71,7 +71,7 @@ def test_many_tensors_at_once_are_as_one_by_one():
     copies = [torch.zeros_like(one) for one in tensors]
     compat.foreach_copy(copies, tensors)
     compat.foreach_add(copies, tensors)
-    compat.foreach_scale(copies, 0.5)
+    compat.foreach_scale(copies, torch.tensor(0.5))
     for copy, one, norm in zip(copies, tensors, compat.foreach_norm(copies), strict=True):
         torch.testing.assert_close(copy, one)
         torch.testing.assert_close(norm, one.norm())

@@ -1,9 +1,7 @@
-import numpy as np
 import pytest
 import torch
 
-from audio_lm.common.errors import DataError
-from audio_lm.data.collate import Collator, pack_examples
+from audio_lm.data.collate import Collator
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.examples import ExampleMaker, with_example
 
@@ -65,9 +63,3 @@ def test_augmentation_depends_on_the_position_only(cuts):
     whole = collate(cuts).augment
     assert torch.equal(whole, torch.cat([collate([cut]).augment for cut in cuts]))
     assert Collator()(cuts).augment is None
-
-
-def test_a_clip_of_another_length_is_named(cuts):
-    example = cuts[0].custom["example"]
-    with pytest.raises(DataError, match=f"'{example.cut_id}'"):
-        pack_examples([example], [np.zeros(100, dtype=np.float32)])

@@ -1,8 +1,10 @@
 import json
 import math
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from audio_lm.common.errors import DataError
 from audio_lm.data.datamodule import packs_of
@@ -148,6 +150,24 @@ def test_an_unreadable_line_costs_only_its_own_conversations(datamodule, tmp_pat
         ]
         if bad_id not in was.cut_ids:
             assert pack.labels.tolist() == was.labels.tolist()
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_packs_are_pinned_for_a_gpu_and_move_without_waiting(datamodule, device, monkeypatch):
+    data, moved = datamodule(), []
+    (packs,) = islice(data.train_dataloader(), 1)
+    data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
+    assert data.train_dataloader().pin_memory is (device == "cuda")
+    assert {loader.pin_memory for loader in data.val_dataloader()} == {device == "cuda"}
+    to = torch.Tensor.to
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda tensor, *a, **k: moved.append((a, k)) or to(tensor, "meta")
+    )
+    on_device = data.transfer_batch_to_device(packs, torch.device(device), 0)
+    assert isinstance(on_device, tuple)
+    assert len(moved) >= 7 * len(packs), "every tensor"
+    assert all(arguments == (torch.device(device),) for arguments, _ in moved)
+    assert all(options == {"non_blocking": True} for _, options in moved)
 
 
 def test_a_pack_of_unreadable_lines_has_no_labels(datamodule, tmp_path):

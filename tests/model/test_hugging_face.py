@@ -7,11 +7,12 @@ from torch.nn import functional as F
 from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, WhisperFeatureExtractor
 
 from audio_lm.common.audio_units import frames_in, tokens_in
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
 from audio_lm.model.decoder.generate import greedy_decode
+from tests.devices import DEVICES
 
 NUM_BASE, NUM_NEW, AUDIO = 60, 4, 61
 ENDS = [3, 62]
@@ -112,16 +113,17 @@ def padded(examples, waves, *, side):
     return inputs, labels
 
 
-@pytest.mark.slow
-def test_fifty_random_prompts_have_the_same_answers():
-    ours, theirs = same_models()
-    examples, waves = random_examples(50, seed=0)
+def assert_same_answers(ours, theirs, device, count):
+    """Compare the greedy answers to random prompts, token for token; returns how many lengths they have."""
+    ours, theirs = ours.to(device), theirs.to(device)
+    examples, waves = random_examples(count, seed=0)
     first, answer_lengths = 0, set()
-    for start in range(0, 50, 10):
+    for start in range(0, count, 10):
         batch = examples[start : start + 10]
         clips = waves[first : (first := first + sum(len(example.num_samples) for example in batch))]
         answers = greedy_decode(ours, pack_examples(batch, clips), end_ids=set(ENDS), max_new_tokens=10)
         inputs, _ = padded(batch, clips, side="left")
+        inputs = {name: value.to(device) for name, value in inputs.items()}
         with torch.no_grad():
             generated = theirs.generate(
                 **inputs, max_new_tokens=10, do_sample=False, eos_token_id=ENDS, pad_token_id=0
@@ -131,7 +133,18 @@ def test_fifty_random_prompts_have_the_same_answers():
             ends = [index for index, token in enumerate(expected) if token in ENDS]
             assert answer == expected[: ends[0] if ends else None], (example.cut_id, len(example.num_samples))
             answer_lengths.add(len(answer))
-    assert len(answer_lengths) > 2, "no answer was ended by an end token"
+    return len(answer_lengths)
+
+
+@pytest.mark.slow
+def test_fifty_random_prompts_have_the_same_answers():
+    assert assert_same_answers(*same_models(), "cpu", 50) > 2, "no answer was ended by an end token"
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+def test_on_each_device_greedy_answers_are_those_of_hugging_face_token_for_token(device):
+    assert assert_same_answers(*same_models(), device, 10) > 1
 
 
 def test_other_clips_give_other_answers():
@@ -155,20 +168,37 @@ def step_of(ours, examples, waves):
     return loss.detach()
 
 
-def test_a_whole_step_has_the_same_loss_and_gradients():
-    ours, theirs = same_models()
+def assert_same_step(device, tolerance, *, half=False):
+    """Compare loss and gradients of a step on a device, in 32 bits or with autocast to bf16."""
+    ours, theirs = (model.to(device) for model in same_models())
     examples, waves = random_examples(6, seed=2, num_learned=4)
-    loss = step_of(ours, examples, waves)
+    pack = pack_examples(examples, waves).to(device)
     inputs, labels = padded(examples, waves, side="right")
-    output = theirs(**inputs, labels=labels)
+    inputs = {name: value.to(device) for name, value in inputs.items()}
+    with torch.autocast(device, torch.bfloat16, enabled=half):
+        loss = ours.loss(pack, weight=1 / pack.num_learned).total
+        output = theirs(**inputs, labels=labels.to(device))
+    loss.backward()
     output.loss.backward()
-    assert loss.item() == pytest.approx(output.loss.item(), rel=1e-5)
+    assert loss.item() == pytest.approx(output.loss.item(), rel=tolerance)
     gradients = values_by_hf_name(ours, lambda tensor: tensor.grad)
     for name, parameter in theirs.named_parameters():
         if parameter.requires_grad:  # positions do not
             assert parameter.grad.norm() > 0, name
             error = (gradients[name] - parameter.grad).norm() / parameter.grad.norm()
-            assert error < 1e-5, f"{name}: {error:.1e}"
+            assert error < tolerance, f"{name}: {error:.1e}"
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_whole_step_has_the_same_loss_and_gradients(device):
+    assert_same_step(device, {"cpu": 1e-5, "cuda": 1e-4}[device])
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_whole_step_in_bf16_has_nearly_the_same_loss_and_gradients(device):
+    assert_same_step(device, 0.1, half=True)
 
 
 def test_silence_in_half_a_clip_changes_loss_and_gradients():

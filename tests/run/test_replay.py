@@ -8,7 +8,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.config.load import load_recipe
 from audio_lm.run.replay import keep_packs, read_packs, replay, run_packs
 from audio_lm.run.train import train
-from tests.training.test_fsdp import PACKS, tiny
+from tests.training.tiny import PACKS, tiny
 
 
 def test_saved_packs_are_read_back_unchanged(tmp_path):

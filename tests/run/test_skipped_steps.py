@@ -1,7 +1,6 @@
 """A step or clips that one of two ranks cannot use are skipped on both, and nothing else changes."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,7 +51,7 @@ def skip_the_step(number):
 
 
 def train_on_it(number):
-    step.math = SimpleNamespace(isfinite=lambda norm: True)
+    step.skip_next_step_if = lambda condition, optimizer: None
     return break_the_second_rank(number)
 
 

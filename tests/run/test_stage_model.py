@@ -82,3 +82,20 @@ def test_a_model_that_is_not_sharded_stays_in_memory(small, small_recipe, own_vo
     assert models.load("pretrain", None) is model
     with models.generating():
         assert models.model is model
+
+
+@pytest.mark.gpu_counterpart
+def test_on_a_gpu_answers_are_computed_there_although_the_trainer_moved_the_model_away(
+    small, small_recipe, own_vocabulary, tmp_path
+):
+    class Model:
+        devices = ()
+
+        def to(self, device):
+            self.devices = (*self.devices, str(device))
+
+    recipe = replace(small, hardware=replace(small.hardware, accelerator="gpu"))
+    session = RunSession(load_recipe(small_recipe), RunFolder(tmp_path), Console())
+    models = StageModels(recipe, Prepared({}, {}, own_vocabulary, Model(), {}), session)
+    with models.generating():
+        assert models.model.devices == ("cuda:0",)

@@ -11,9 +11,7 @@ from torch.utils.data import DataLoader
 
 from audio_lm.common.env import rank, world_size
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.build import build_model
-from audio_lm.model.config import LoraConfig
 from audio_lm.model.weights.shards import copy_to_local, full_tensor
 from audio_lm.training import step
 from audio_lm.training.compile import recompute_layers
@@ -32,6 +30,7 @@ from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.param_groups import learning_rates
 from tests.conftest import TINY
 from tests.forked import on_ranks, together
+from tests.training.tiny import PACKS, tiny
 
 STEPS, RECORDED_STEPS = 20, (0, 9, 19)
 TOLERANCE = 1e-5  # relative
@@ -43,7 +42,6 @@ KINDS = {
     "lora": FROZEN | {"language_model_lora": 1e-3, "projector": 1e-3},
     "all": dict.fromkeys(FROZEN, 1e-3),
 }
-UPDATES = {"language_model": LoraConfig(rank=2)}
 
 
 @dataclass(frozen=True)
@@ -74,29 +72,6 @@ class RunResult:
     num_local: int = 0
     num_states: int = 0
     num_reductions: int = 0
-
-
-def pack_of(number):
-    """A clip and some words; packs have different lengths."""
-    generator = torch.Generator().manual_seed(number)
-    length, num_learned = 22 + 3 * number, 5 + number
-    return PackedBatch(
-        token_ids=torch.randint(0, 60, (length,), generator=generator),
-        position_ids=torch.arange(length),
-        cu_seq_lens=torch.tensor([0, length], dtype=torch.int32),
-        max_length=128,
-        audio_index=torch.arange(2, 12),
-        waves=torch.randn(6400, generator=generator) * 0.1,
-        num_samples=(6400,),
-        learned_index=torch.arange(length - num_learned - 1, length - 1),
-        labels=torch.randint(0, 60, (num_learned,), generator=generator),
-        task_index=torch.zeros(num_learned, dtype=torch.long),
-        tasks=("asr",),
-        cut_ids=(f"cut-{number}",),
-    )
-
-
-PACKS = [pack_of(number) for number in range(4)]
 
 
 class RecordingModule(NextTokenModule):
@@ -140,11 +115,6 @@ class RecordLosses(Callback):
 
 def full_values(tensors):
     return {name: full_tensor(tensor).numpy().copy() for name, tensor in tensors.items()}
-
-
-def tiny(kind):
-    torch.manual_seed(0)
-    return build_model(replace(TINY, lora=UPDATES if kind == "lora" else {}), num_base=50, num_new=10)
 
 
 def rates_of(model, kind, from_step=0):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audio_lm.common import compat
+from audio_lm.common.transfer import is_on_host
 
 CHUNK_VALUES = 1 << 27  # logits in memory at a time, 512 MiB
 
@@ -125,6 +126,6 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         # In place: the saved gradients of the output layer become its gradient without a copy.
-        is_one = grad.device.type == "cpu" and grad.item() == 1.0
+        is_one = is_on_host(grad) and grad.item() == 1.0
         saved = ctx.saved_tensors
         return None, None, None, None, *(saved if is_one else (tensor.mul_(grad) for tensor in saved))

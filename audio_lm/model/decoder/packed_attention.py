@@ -7,11 +7,13 @@ torch's variable-length flash kernel, a CPU runs one flash call per document. Th
 Shapes: T positions of all documents, B documents, H heads, G key-value heads, C head width.
 """
 
+import inspect
 import itertools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
@@ -23,6 +25,8 @@ PACKED = "packed"
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 """Arguments of some architectures that change the result and that the kernels do not support."""
 
+# torch 2.11 has no such argument: there, the kernel accepts fewer keys than queries as it is.
+_GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 _flash, _flash_backward = compat.cpu_flash_attention()
 
 
@@ -77,7 +81,7 @@ def packed_attention(
         states[0].transpose(0, 1).to(value.dtype) for states in (query, key, value)
     )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attend = _attend_on_gpu if query.is_cuda else _attend_on_cpu
+    attend = _attend_on_cpu if query.device.type == "cpu" else _attend_on_gpu
     return attend(query_THC, key_TGC, value_TGC, cu_seq_lens_q, max_length_q, causal, scale)[None], None
 
 
@@ -91,9 +95,8 @@ def _attend_on_gpu(
     scale: float,
 ) -> Tensor:
     if value_TGC.dtype not in (torch.bfloat16, torch.float16):
-        raise ValueError(
-            f"packed attention on a GPU computes in bf16, not in {value_TGC.dtype}; set hardware.precision=bf16"
-        )
+        return _attend_one_by_one(query_THC, key_TGC, value_TGC, borders, causal, scale)
+    grouped = _GROUPED if query_THC.shape[1] != key_TGC.shape[1] else {}
     attended = varlen_attn(
         query_THC,
         key_TGC,
@@ -104,10 +107,32 @@ def _attend_on_gpu(
         max_length,
         scale=scale,
         window_size=(-1, 0 if causal else -1),
-        enable_gqa=query_THC.shape[1] != key_TGC.shape[1],
+        **grouped,
     )
     assert isinstance(attended, Tensor), "log-sum-exp was not requested"
     return attended
+
+
+@torch.compiler.disable
+def _attend_one_by_one(
+    query_THC: Tensor, key_TGC: Tensor, value_TGC: Tensor, borders: Tensor, causal: bool, scale: float
+) -> Tensor:
+    """Attend in 32 bits, which the kernel for packed documents lacks: answers of a model that is not in training.
+
+    It reads the borders from the device, so it is slow; training computes in 16 bits.
+    """
+    queries_per_key = query_THC.shape[1] // key_TGC.shape[1]
+    key_THC, value_THC = (states.repeat_interleave(queries_per_key, dim=1) for states in (key_TGC, value_TGC))
+    attended = [
+        F.scaled_dot_product_attention(
+            *(_document(states, start, end) for states in (query_THC, key_THC, value_THC)),
+            is_causal=causal,
+            scale=scale,
+        )
+        for start, end in itertools.pairwise(borders.tolist())
+        if end > start
+    ]
+    return torch.cat(attended, dim=2)[0].transpose(0, 1)
 
 
 def _attend_on_cpu(

@@ -12,6 +12,7 @@ features of ``SeamlessM4TFeatureExtractor`` (Kaldi's filter bank, two frames sid
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,7 +24,8 @@ from transformers import (
 from transformers.audio_utils import mel_filter_bank, window_function
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.model.base import Encoder
+from audio_lm.common.transfer import to_device
+from audio_lm.model.base import Encoder, Layout
 from audio_lm.model.config import EncoderConfig
 from audio_lm.model.encoders.hf_settings import (
     ARCHITECTURES,
@@ -60,9 +62,13 @@ class SpeechEncoder(Encoder):
         self.is_batched = getattr(model.config, "feat_extract_norm", "layer") == "layer"
 
     def forward(
-        self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
+        self,
+        waves_S: Tensor,
+        num_samples: tuple[int, ...],
+        augment_N6: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
-        """(K, E) frames of 20 ms.
+        """(K, E) frames of 20 ms; there is no layout of clips.
 
         Raises:
             ValueError: ``augment_N6`` is given; SpecAugment needs a log-mel spectrogram.
@@ -106,7 +112,7 @@ class SpeechEncoder(Encoder):
             inputs, lengths = _padded([filter_bank(wave) for wave in waves]), counts
         mask = None
         if len(waves) > 1:
-            ends = torch.tensor(lengths, device=inputs.device)[:, None]
+            ends = to_device(np.array(lengths), inputs.device)[:, None]
             mask = (torch.arange(inputs.shape[1], device=inputs.device) < ends).long()
         states = self.model(inputs.to(self.model.dtype), attention_mask=mask).last_hidden_state
         return [state[:count] for state, count in zip(states, counts, strict=True)]

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from audio_lm.common import compat
-from audio_lm.common.audio_units import MAX_FRAMES, MAX_SAMPLES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
-from audio_lm.model.encoders.packed_layout import PackedLayout, segment_positions, segment_starts
+from audio_lm.common.audio_units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
+from audio_lm.model.encoders.layout_index import BORDER, WINDOW, LayoutIndex, index_on
+from audio_lm.model.encoders.packed_layout import PackedLayout
 from audio_lm.model.encoders.spec_augment import apply_spec_augment
 
-WINDOW = 400  # samples, 25 ms
-BORDER = WINDOW // 2  # frames are centered, so a window extends this far to both sides
 LOWEST = 1e-10  # minimum power before the logarithm
 DYNAMIC_RANGE = 8.0  # decades below the loudest cell of a clip
 
@@ -39,27 +38,34 @@ class LogMel(nn.Module):
         self.num_mels = num_mels
 
     @torch.no_grad()
-    def forward(self, waves_S: Tensor, slots: PackedLayout, augment_N6: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        waves_S: Tensor,
+        slots: PackedLayout,
+        augment_N6: Tensor | None = None,
+        index: LayoutIndex | None = None,
+    ) -> Tensor:
         """Spectrograms of a pack's clips.
 
         Args:
             waves_S: 16 kHz, clips concatenated.
             augment_N6: masks and warps, see ``spec_augment``.
+            index: of the clips, on their device; None computes it.
 
         Returns:
             (W, M) concatenated slots; empty rows are zero.
         """
         # No autocast: bf16 has 8 significant bits, too few for a spectrogram.
         with torch.autocast(waves_S.device.type, enabled=False):
-            log_mel_WM = self._log_mel(waves_S, slots)
-        return log_mel_WM if augment_N6 is None else apply_spec_augment(log_mel_WM, slots, augment_N6)
+            index = index or index_on(slots, waves_S.device)
+            log_mel_WM = self._log_mel(waves_S, slots, index)
+        return log_mel_WM if augment_N6 is None else apply_spec_augment(log_mel_WM, slots, augment_N6, index)
 
-    def _log_mel(self, waves_S: Tensor, slots: PackedLayout) -> Tensor:
+    def _log_mel(self, waves_S: Tensor, slots: PackedLayout, index: LayoutIndex) -> Tensor:
         device = waves_S.device
         window, filters = _constants(self.num_mels, device, waves_S.dtype)
-        hops_N = slots.num_rows + 2
         spectrum = torch.stft(
-            _padded_clips(waves_S, slots, hops_N),
+            _padded_clips(waves_S, slots, index),
             WINDOW,
             SAMPLES_PER_FRAME,
             window=window,
@@ -69,22 +75,11 @@ class LogMel(nn.Module):
         power = torch.view_as_real(spectrum.transpose(0, 1)).square().sum(-1)
         log_RM = (power @ filters).clamp(min=LOWEST).log10()
 
-        frame_R = segment_positions(hops_N)
-        # L1 conv frames read mel frames 0 ... 2 * L1. The last samples can reach one frame further, 2 * L1 + 1, which
-        # counts for the maximum of the clip as in Whisper.
-        is_used_R = frame_R <= np.minimum(np.repeat(2 * slots.conv_frames + 1, hops_N), MAX_FRAMES - 1)
-        clip_R = np.repeat(np.arange(len(hops_N)), hops_N)
-        used_rows, clip_of_used = _put(np.flatnonzero(is_used_R), device), _put(clip_R[is_used_R], device)
-        loudest_N = log_RM.new_full((len(hops_N),), -torch.inf)
-        loudest_N = loudest_N.scatter_reduce(0, clip_of_used, log_RM.amax(1)[used_rows], "amax")
-
-        clip_W, frame_W = slots.clip_of_row(), slots.frame_of_row()
-        log_WM = log_RM[_put(segment_starts(hops_N)[clip_W] + np.maximum(frame_W, 0), device)]
-        floor_W1 = (loudest_N - DYNAMIC_RANGE)[_put(clip_W, device), None]
-        mel_WM = (torch.maximum(log_WM, floor_W1) + 4.0) / 4.0
-        # Whisper has frames 0 ... 2999 only; for frame 3000 its convolution reads zero padding.
-        is_empty_W = (frame_W < 0) | (frame_W >= MAX_FRAMES)
-        return mel_WM.index_fill(0, _put(np.flatnonzero(is_empty_W), device), 0.0)
+        loudest_N = log_RM.new_full((len(slots.num_samples),), -torch.inf)
+        loudest_N = loudest_N.scatter_reduce(0, index.clip_of_used, log_RM.amax(1)[index.used_hop], "amax")
+        floor_W1 = (loudest_N - DYNAMIC_RANGE)[index.clip_of_row, None]
+        mel_WM = (torch.maximum(log_RM[index.hop_of_row], floor_W1) + 4.0) / 4.0
+        return mel_WM.index_fill(0, index.empty_row, 0.0)
 
 
 def mel_filters(num_mels: int) -> Tensor:
@@ -103,9 +98,9 @@ def mel_filters(num_mels: int) -> Tensor:
     return torch.from_numpy(triangles * (2.0 / (corners[2:] - corners[:-2])))
 
 
-def _padded_clips(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> Tensor:
-    """Concatenate clips, each with 200 reflected samples before it and zeros after it, ``hops_N`` hops in all."""
-    starts_N = segment_starts(hops_N) * SAMPLES_PER_FRAME
+def _padded_clips(waves_S: Tensor, slots: PackedLayout, index: LayoutIndex) -> Tensor:
+    """Concatenate clips, each with 200 reflected samples before it and zeros after it, two hops more than its rows."""
+    hops_N = slots.num_rows + 2
     # Two hops more, so that the window of the last frame is complete.
     padded = waves_S.new_zeros((int(hops_N.sum()) + 2) * SAMPLES_PER_FRAME)
     chunks: list[int] = []
@@ -113,15 +108,7 @@ def _padded_clips(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> T
         chunks += [BORDER, count, hops * SAMPLES_PER_FRAME - BORDER - count]
     chunks[-1] += 2 * SAMPLES_PER_FRAME
     compat.foreach_copy(padded.split(chunks)[1::3], waves_S.split(slots.num_samples.tolist()))
-    first_N = starts_N + BORDER
-    steps = np.arange(1, BORDER + 1)
-    targets, sources = [first_N[:, None] - steps], [first_N[:, None] + steps]
-    # Whisper's 30 s end in a reflected border too. It is not zero only if a clip reaches the last 200 samples.
-    ends = first_N[slots.num_samples > MAX_SAMPLES - BORDER] + MAX_SAMPLES - 1
-    targets.append(ends[:, None] + steps)
-    sources.append(ends[:, None] - steps)
-    target, source = (_put(np.concatenate(index).ravel(), waves_S.device) for index in (targets, sources))
-    padded[target] = padded[source]
+    padded[index.mirror_to] = padded[index.mirror_from]
     return padded
 
 
@@ -129,10 +116,6 @@ def _padded_clips(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> T
 def _constants(num_mels: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     # Not buffers: casting the model to bf16 would cast them too.
     return torch.hann_window(WINDOW, device=device, dtype=dtype), mel_filters(num_mels).to(device, dtype)
-
-
-def _put(index: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(index).to(device, non_blocking=True)
 
 
 def _mel(hertz: float) -> float:

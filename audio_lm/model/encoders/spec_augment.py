@@ -10,15 +10,19 @@ toolkits (ESPnet, lhotse), not the paper's thin-plate spline.
 import torch
 from torch import Tensor
 
+from audio_lm.model.encoders.layout_index import LayoutIndex, index_on
 from audio_lm.model.encoders.packed_layout import PackedLayout
 
 
-def apply_spec_augment(mel_WM: Tensor, slots: PackedLayout, augment_N6: Tensor) -> Tensor:
+def apply_spec_augment(
+    mel_WM: Tensor, slots: PackedLayout, augment_N6: Tensor, index: LayoutIndex | None = None
+) -> Tensor:
     """Warp and mask the frames of the clips; other rows do not change.
 
     Args:
         augment_N6: int64 warp_from, warp_to, band_start, band_width, time_start, time_width of each clip, in
             frames and mel bins. A width of 0 masks nothing; equal warp points do not warp.
+        index: of the clips, on their device; None computes it.
 
     Returns:
         (W, M), a new tensor; masked cells have the mean of the clip.
@@ -31,10 +35,13 @@ def apply_spec_augment(mel_WM: Tensor, slots: PackedLayout, augment_N6: Tensor) 
             f"augment has shape {tuple(augment_N6.shape)}; expected one row of 6 for each clip of the pack"
         )
     device = mel_WM.device
-    clip_W = torch.from_numpy(slots.clip_of_row()).to(device)
-    frame_W = torch.from_numpy(slots.frame_of_row()).to(device)
-    num_frames_N = torch.from_numpy(slots.num_frames).to(device)
-    first_N = torch.from_numpy(slots.starts + 1).to(device)
+    index = index or index_on(slots, device)
+    clip_W, frame_W, num_frames_N, first_N = (
+        index.clip_of_row,
+        index.frame_of_row,
+        index.num_frames,
+        index.start + 1,
+    )
     is_clip_W = (frame_W >= 0) & (frame_W < num_frames_N[clip_W])
 
     warp_from, warp_to, band, band_width, time, time_width = augment_N6[clip_W].unbind(1)

@@ -10,7 +10,6 @@ Source: Qwen2-Audio, arXiv:2407.10759, section 2; Whisper, arXiv:2212.04356, sec
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,15 +17,11 @@ from transformers import Qwen2AudioEncoderConfig
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoderLayer
 
 from audio_lm.common.audio_units import MAX_FRAMES, WHISPER, conv_frames_in
-from audio_lm.model.base import Encoder
+from audio_lm.model.base import Encoder, Layout
 from audio_lm.model.decoder.packed_attention import PACKED
+from audio_lm.model.encoders.layout_index import FlatIndex, LayoutIndex, index_on
 from audio_lm.model.encoders.log_mel import LogMel
-from audio_lm.model.encoders.packed_layout import (
-    PackedLayout,
-    packed_layout,
-    segment_positions,
-    segment_starts,
-)
+from audio_lm.model.encoders.packed_layout import Ints, PackedLayout, packed_layout
 
 MAX_POSITIONS = conv_frames_in(MAX_FRAMES)
 LENGTH_STEP = 128
@@ -89,12 +84,17 @@ class AudioEncoder(Encoder):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
 
     def forward(
-        self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
+        self,
+        waves_S: Tensor,
+        num_samples: tuple[int, ...],
+        augment_N6: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> Tensor:
         """Encode clips.
 
         Args:
             waves_S: 16 kHz, clips concatenated.
+            layout: ``layout_index.flat_index`` of the clips, on their device; None computes it.
 
         Returns:
             (K, D) audio tokens, clips concatenated.
@@ -103,52 +103,52 @@ class AudioEncoder(Encoder):
             ValueError: a clip has fewer than 3 mel frames or is longer than 30 s.
         """
         slots = packed_layout(num_samples)
-        return self.encode(self.log_mel(waves_S, slots, augment_N6), slots)
+        index = index_on(slots, waves_S.device, None if layout is None else FlatIndex(*layout))
+        return self.encode(self.log_mel(waves_S, slots, augment_N6, index), slots, index)
 
-    def encode(self, mel_WM: Tensor, slots: PackedLayout) -> Tensor:
-        """(K, D) audio tokens of spectrograms in the packed layout."""
-        device = mel_WM.device
-        counts = slots.conv_frames
-        position_C = torch.from_numpy(segment_positions(counts)).to(device)
-        borders = torch.from_numpy(np.append(0, np.cumsum(counts)).astype(np.int32)).to(device)
-        max_length = -(-int(counts.max()) // LENGTH_STEP) * LENGTH_STEP
+    def encode(self, mel_WM: Tensor, slots: PackedLayout, index: LayoutIndex | None = None) -> Tensor:
+        """(K, D) audio tokens of spectrograms in the packed layout.
 
-        hidden_CD = self._convolve(mel_WM.to(self.conv1.weight.dtype), slots)
-        hidden_CD = hidden_CD + self.embed_positions.weight[position_C]
+        Args:
+            index: of the clips, on their device; None computes it.
+        """
+        index = index or index_on(slots, mel_WM.device)
+        borders = index.border.to(torch.int32)
+        max_length = -(-int(slots.conv_frames.max()) // LENGTH_STEP) * LENGTH_STEP
+
+        hidden_CD = self._convolve(mel_WM.to(self.conv1.weight.dtype), index)
+        hidden_CD = hidden_CD + self.embed_positions.weight[index.position]
         hidden_1CD = F.dropout(hidden_CD, self.dropout, self.training)[None]
         for layer in self.layers:
             hidden_1CD = layer(hidden_1CD, None, cu_seq_lens_q=borders, max_length_q=max_length)
-        pooled_KD: Tensor = self.layer_norm(_pool(hidden_1CD[0], counts))
+        pooled_KD: Tensor = self.layer_norm(_pool(hidden_1CD[0], index, slots.conv_frames))
         return pooled_KD
 
-    def _convolve(self, mel_WM: Tensor, slots: PackedLayout) -> Tensor:
+    def _convolve(self, mel_WM: Tensor, index: LayoutIndex) -> Tensor:
         """(C, D) output of both convolutions, computed as matrix products over rows.
 
         2.5 times as fast on a CPU as ``conv1d`` with a batch of one, and no transpose is needed.
         """
-        device, width = mel_WM.device, self.width
+        width = self.width
         around = F.pad(mel_WM, (0, 0, 1, 1))
         windows = torch.cat([around[:-2], around[1:-1], around[2:]], dim=1)
         hidden_WD = F.gelu(
             F.linear(windows, self.conv1.weight.permute(0, 2, 1).reshape(width, -1), self.conv1.bias)
         )
         # The second convolution has zero padding at the left border, not the first one's output at the empty row.
-        hidden_WD = hidden_WD.index_fill(0, torch.from_numpy(slots.starts).to(device), 0.0)
+        hidden_WD = hidden_WD.index_fill(0, index.start, 0.0)
         # Output j of a slot reads its rows 2j, 2j + 1, 2j + 2. The last output of a slot would read the next clip and
         # is dropped.
         after = torch.cat([hidden_WD[2::2], hidden_WD.new_zeros(1, width)])
         windows = torch.cat([hidden_WD.view(-1, 2 * width), after], dim=1)
-        starts = np.repeat(segment_starts(slots.conv_frames + 1), slots.conv_frames)
-        valid = starts + segment_positions(slots.conv_frames)
-        windows = windows[torch.from_numpy(valid).to(device)]
+        windows = windows[index.window]
         return F.gelu(
             F.linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias)
         )
 
 
-def _pool(hidden_CD: Tensor, counts: np.ndarray) -> Tensor:
+def _pool(hidden_CD: Tensor, index: LayoutIndex, counts: Ints) -> Tensor:
     """Means of pairs of frames; an odd last frame is a key in attention but not part of a token."""
     if (counts % 2).any():
-        is_paired = segment_positions(counts) < np.repeat(counts - counts % 2, counts)
-        hidden_CD = hidden_CD[torch.from_numpy(np.flatnonzero(is_paired)).to(hidden_CD.device)]
+        hidden_CD = hidden_CD[index.paired]
     return hidden_CD.view(-1, 2, hidden_CD.shape[1]).mean(1)

@@ -183,6 +183,7 @@ class StageCheckpoint(Callback):
     def _progress(self, trainer: Trainer) -> dict[str, Any]:
         """Plain values of a checkpoint; all ranks together."""
         step, module = trainer.global_step, cast(TrainStep, trainer.lightning_module)
+        module.read_records()
         sums, measures = (
             all_gather_object(metric.sums, tensor_parallel=self.tensor_parallel)
             for metric in (module.train_loss, module.train_measures)

@@ -19,6 +19,7 @@ from audio_lm.common.files import read_lines, seal, write_text
 from audio_lm.tracking.event_log.journal import JsonlWriter
 from audio_lm.training.callbacks.run_guard import LocalGuard, RunGuard
 from audio_lm.training.distributed import all_gather_object
+from audio_lm.training.losses import LossSums, read_together
 from audio_lm.training.step import TrainStep
 
 FILE = "online_shares.jsonl"
@@ -83,6 +84,7 @@ class OnlineMixing(Callback):
         self.tensor_parallel = tensor_parallel
         self.guard = guard or LocalGuard()
         self.sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # task -> loss in units, learned tokens
+        self.unread: list[LossSums] = []  # of steps whose losses may still be on the device
         self.lines: JsonlWriter | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -90,11 +92,7 @@ class OnlineMixing(Callback):
             self._open_until(trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        for sums in cast(TrainStep, module).step_sums:
-            for task, (loss, tokens) in sums.items():
-                if math.isfinite(loss):
-                    self.sums[task][0] += round(loss * UNITS)
-                    self.sums[task][1] += round(tokens)
+        self.unread += cast(TrainStep, module).step_sums
         if trainer.global_step == self.path.next_step:
             self._decide(trainer)
 
@@ -115,12 +113,23 @@ class OnlineMixing(Callback):
 
     def _sums_of_all_ranks(self) -> dict[str, list[int]]:
         """Sums since the last decision; a collective."""
+        self._read()
         totals: dict[str, list[int]] = {}
         for sums in all_gather_object(dict(self.sums), tensor_parallel=self.tensor_parallel):
             for task, (loss, tokens) in sums.items():
                 before = totals.get(task, [0, 0])
                 totals[task] = [before[0] + loss, before[1] + tokens]
         return totals
+
+    def _read(self) -> None:
+        """Read the losses from the device, and add them."""
+        unread, self.unread = self.unread, []
+        read_together(unread)
+        for sums in unread:
+            for task, (loss, tokens) in sums.items():
+                if math.isfinite(loss):
+                    self.sums[task][0] += round(loss * UNITS)
+                    self.sums[task][1] += round(tokens)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the path, and the sums of all ranks; a collective, as all ranks save a checkpoint together."""
@@ -129,6 +138,7 @@ class OnlineMixing(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.path.load_state(state_dict["path"])
         self.sums.clear()
+        self.unread.clear()
         if rank() == 0:  # the sums are those of all ranks
             self.sums.update({task: list(sums) for task, sums in state_dict["sums"].items()})
 

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from audio_lm.model.decoder.chunked_cross_entropy import next_token_loss
+from tests.devices import DEVICES, assert_near
 
 POSITIONS, WIDTH, ROWS = 23, 8, 40
 
@@ -102,3 +103,24 @@ def test_softmax_and_loss_are_in_32_bits_for_logits_in_16_bits():
     hidden.grad = None
     exact.sum().backward()
     torch.testing.assert_close(gradient, hidden.grad, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("chunk", [5, 100])
+def test_loss_and_gradients_of_a_device_are_those_of_torch(device, dtype, tolerance, chunk):
+    head, hidden, labels = problem()
+    head, hidden = head.to(dtype).double(), hidden.detach().to(dtype).double().requires_grad_()
+    expected = F.cross_entropy(head(hidden), labels, reduction="none")
+    (expected.sum() * 0.25).backward()
+    exact = [hidden.grad, *(parameter.grad.clone() for parameter in head.parameters())]
+    head.zero_grad()
+    head, hidden = head.to(device, dtype), hidden.detach().to(device, dtype).requires_grad_()
+    loss = loss_of(head, hidden, labels.to(device), chunk=chunk, weight=0.25)
+    loss.total.backward()
+    assert loss.losses.dtype == torch.float32
+    # The loss of logits rounded to 16 bits.
+    assert_near(loss.losses, expected, tolerance)
+    for parameter, gradient in zip((hidden, *head.parameters()), exact, strict=True):
+        assert_near(parameter.grad, gradient, tolerance)

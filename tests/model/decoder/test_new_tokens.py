@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from audio_lm.model.decoder.new_tokens import NewTokens, smooth_rows
+from tests.devices import DEVICES, assert_near
 
 
 def test_rows_are_looked_up_by_index():
@@ -39,3 +40,21 @@ def test_empty_tables_give_zeros_and_have_gradients():
     assert torch.equal(words, torch.zeros(2, 4))
     words.sum().backward()
     assert tokens.input.grad.shape == tokens.output.grad.shape == (0, 4)
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+def test_rows_logits_and_gradients_of_a_device_are_those_of_the_cpu(device, dtype, tolerance):
+    tokens, hidden = NewTokens(7, 16), torch.randn(5, 16)
+    ids = torch.tensor([3, -2, 0, 3, 6])
+    on_device = NewTokens(7, 16, initial_VD=tokens.input.detach()).to(device, dtype)
+    on_device.output.data.copy_(tokens.output)
+    values = []
+    for module in (tokens, on_device):
+        states = hidden.to(module.input.device, module.input.dtype)
+        rows, logits = module(ids.to(states.device)), module.logits(states)
+        (rows.float().square().sum() + logits.float().square().sum()).backward()
+        values.append((rows, logits, module.input.grad, module.output.grad))
+    for ours, exact in zip(values[1], values[0], strict=True):
+        assert_near(ours, exact, tolerance)

@@ -4,6 +4,7 @@ from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWa
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.model.decoder.sampling import SamplingConfig, choose_tokens, probabilities
+from tests.devices import DEVICES
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,14 @@ def test_temperature_0_takes_the_most_probable_token():
 def test_an_impossible_setting_is_refused(values):
     with pytest.raises(RecipeError, match=next(iter(values))):
         SamplingConfig(**values)
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("config", [SamplingConfig(), SamplingConfig(0.8), SamplingConfig(1.2, 50, 0.9)])
+def test_a_device_draws_the_tokens_of_the_cpu(device, config):
+    logits = torch.randn(100, 5_000, generator=torch.Generator().manual_seed(2)) * 2
+    keys = [("clip", row, 0) for row in range(100)]
+    tokens = choose_tokens(logits.to(device), config, keys)
+    assert tokens.device.type == device
+    assert tokens.tolist() == choose_tokens(logits, config, keys).tolist()

@@ -5,6 +5,7 @@ from transformers import WhisperFeatureExtractor
 from audio_lm.common.audio_units import frames_in
 from audio_lm.model.encoders.log_mel import LogMel, mel_filters
 from audio_lm.model.encoders.packed_layout import packed_layout
+from tests.devices import DEVICES
 
 
 @pytest.mark.parametrize("num_mels", [80, 128])
@@ -41,3 +42,21 @@ def test_a_loud_clip_does_not_change_its_neighbor():
     after_quiet = LogMel(80)(torch.cat([quiet, quiet]), slots)
     half = len(after_loud) // 2
     torch.testing.assert_close(after_loud[:half], after_quiet[:half], atol=1e-6, rtol=0)
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("num_mels", [80, 128])
+def test_the_spectrogram_of_a_device_is_that_of_the_cpu(device, num_mels):
+    generator = torch.Generator().manual_seed(0)
+    waves = [
+        torch.randn(n, generator=generator) * level
+        for n, level in ((480, 0.1), (16_001, 1e-3), (480_000, 0.5))
+    ]
+    waves.append(torch.zeros(1_000))
+    slots = packed_layout(tuple(map(len, waves)))
+    exact = LogMel(num_mels)(torch.cat(waves).double(), slots)
+    with torch.autocast(device, torch.bfloat16):
+        rows = LogMel(num_mels)(torch.cat(waves).to(device), slots)
+    assert rows.dtype == torch.float32
+    torch.testing.assert_close(rows.double().cpu(), exact, atol=5e-5, rtol=0)

@@ -4,6 +4,7 @@ import torch
 from audio_lm.common.audio_units import frames_in
 from audio_lm.model.encoders.packed_layout import packed_layout
 from audio_lm.model.encoders.spec_augment import apply_spec_augment
+from tests.devices import DEVICES
 
 UNCHANGED = [0, 0, 0, 0, 0, 0]
 
@@ -43,3 +44,13 @@ def test_a_warp_moves_one_frame_to_another_and_keeps_the_ends(mels, slots):
 def test_one_row_per_clip_is_expected(mels, slots):
     with pytest.raises(ValueError, match="one row of 6"):
         apply_spec_augment(mels, slots, torch.tensor([UNCHANGED]))
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+def test_masks_and_warps_of_a_device_are_those_of_the_cpu(device, mels, slots):
+    augment = torch.tensor([[20, 30, 10, 5, 20, 4], [7, 5, 0, 27, 3, 9]])
+    exact = apply_spec_augment(mels.double(), slots, augment)
+    out = apply_spec_augment(mels.to(device), slots, augment.to(device))
+    torch.testing.assert_close(out.double().cpu(), exact, atol=1e-5, rtol=0)
+    assert torch.equal(out.cpu() == mels, exact == mels.double()), "the same cells change"

@@ -4,7 +4,9 @@ from transformers import Qwen2AudioEncoderConfig, WhisperFeatureExtractor
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
 
 from audio_lm.common.audio_units import MAX_SAMPLES, frames_in, tokens_in
+from audio_lm.model.encoders.layout_index import FlatIndex, flat_index
 from audio_lm.model.encoders.whisper import AudioEncoder
+from tests.devices import DEVICES, assert_near
 
 EDGES = (321, 480, 481, 640, 641, 799, 800, 801, 960, 1_600, 1_601, 16_000, 16_123, 47_999)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 5e-6}
@@ -124,3 +126,19 @@ def test_clips_of_unsupported_lengths_are_refused(num_samples):
 def test_positions_have_no_parameters():
     _, ours = pair(torch.float32)
     assert not [name for name, _ in ours.named_parameters() if "positions" in name]
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 3e-2)])
+def test_on_each_device_tokens_equal_those_of_hugging_face_on_the_cpu(device, dtype, tolerance):
+    theirs, ours = pair(torch.float32)
+    waves = clips(EDGES)
+    expected = encode_with_hugging_face(theirs, waves, 80, torch.float32)
+    num_samples = tuple(map(len, waves))
+    layout = flat_index(num_samples)
+    layout = FlatIndex(layout.values.to(device), layout.sizes)
+    with torch.no_grad():
+        got = ours.to(device, dtype)(torch.cat(waves).to(device), num_samples, None, layout)
+    assert (got.dtype, got.device.type) == (dtype, device)
+    assert_near(got, expected, tolerance)

@@ -11,7 +11,7 @@ from audio_lm.model.weights.shards import (
 )
 from audio_lm.training.fsdp import new_mesh, shard
 from tests.forked import on_ranks, together
-from tests.training.test_fsdp import tiny
+from tests.training.tiny import tiny
 
 
 def test_the_slice_of_a_plain_tensor_is_the_tensor():

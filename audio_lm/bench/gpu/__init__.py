@@ -1,0 +1,1 @@
+"""One command for a GPU that is there for some minutes: tests, speed beside Hugging Face's model, loader, a short run."""
