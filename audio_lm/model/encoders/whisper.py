@@ -19,6 +19,7 @@ from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncod
 
 from audio_lm.common.audio_units import MAX_FRAMES, WHISPER, conv_frames_in
 from audio_lm.model.base import Encoder
+from audio_lm.model.cpu_linear import linear
 from audio_lm.model.decoder.packed_attention import PACKED
 from audio_lm.model.encoders.log_mel import LogMel
 from audio_lm.model.encoders.packed_layout import (
@@ -129,7 +130,7 @@ class AudioEncoder(Encoder):
         around = F.pad(mel_WM, (0, 0, 1, 1))
         windows = torch.cat([around[:-2], around[1:-1], around[2:]], dim=1)
         hidden_WD = F.gelu(
-            F.linear(windows, self.conv1.weight.permute(0, 2, 1).reshape(width, -1), self.conv1.bias)
+            linear(windows, self.conv1.weight.permute(0, 2, 1).reshape(width, -1), self.conv1.bias)
         )
         # The second convolution has zero padding at the left border, not the first one's output at the empty row.
         hidden_WD = hidden_WD.index_fill(0, torch.from_numpy(slots.starts).to(device), 0.0)
@@ -140,9 +141,7 @@ class AudioEncoder(Encoder):
         starts = np.repeat(segment_starts(slots.conv_frames + 1), slots.conv_frames)
         valid = starts + segment_positions(slots.conv_frames)
         windows = windows[torch.from_numpy(valid).to(device)]
-        return F.gelu(
-            F.linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias)
-        )
+        return F.gelu(linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias))
 
 
 def _pool(hidden_CD: Tensor, counts: np.ndarray) -> Tensor:
