@@ -80,7 +80,10 @@ def _fits_onednn(input: Tensor, weight: Tensor) -> bool:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(input, weight)
+        needs_input, needs_weight, _ = ctx.needs_input_grad
+        # Like torch's layer: a frozen weight needs no input for the backward pass, and the first layer no weight.
+        ctx.save_for_backward(input if needs_weight else None, weight if needs_input else None)
+        ctx.input_shape, ctx.weight_shape = input.shape, weight.shape
         return compat.onednn_linear(input, weight, bias)
 
     @staticmethod
@@ -88,11 +91,12 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         input, weight = ctx.saved_tensors
         needs_input, needs_weight, needs_bias = ctx.needs_input_grad
-        grad_RN = grad.reshape(-1, weight.shape[0])
-        grad_input = compat.onednn_linear(grad_RN, weight.T).view(input.shape) if needs_input else None
+        num_outputs, num_inputs = ctx.weight_shape
+        grad_RN = grad.reshape(-1, num_outputs)
+        grad_input = compat.onednn_linear(grad_RN, weight.T).view(ctx.input_shape) if needs_input else None
         grad_weight = None
         if needs_weight:
-            grad_weight = compat.onednn_linear(grad_RN.T, input.reshape(-1, weight.shape[1]).T)
+            grad_weight = compat.onednn_linear(grad_RN.T, input.reshape(-1, num_inputs).T)
         return grad_input, grad_weight, grad_RN.sum(0) if needs_bias else None
 
 

@@ -62,6 +62,22 @@ def test_a_frozen_weight_gets_no_gradient_and_costs_no_product(monkeypatch, ever
 
 
 @needs_onednn
+@pytest.mark.parametrize(("trained", "expected"), [("input", [1]), ("weight", [0])])
+def test_only_what_a_gradient_needs_is_saved(everywhere, trained, expected):
+    input, weight, bias = (tensor.detach() for tensor in inputs_of((ROWS, INPUTS)))
+    {"input": input, "weight": weight}[trained].requires_grad_()
+    saved = []
+
+    def keep(tensor):
+        saved.append(tensor.data_ptr())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        linear(input, weight, bias)
+    assert saved == [[input, weight][index].data_ptr() for index in expected]
+
+
+@needs_onednn
 def test_equal_inputs_give_equal_bits_at_any_address(everywhere):
     input, weight, bias = inputs_of((ROWS, INPUTS))
     shifted = torch.cat([torch.zeros(3), input.detach().flatten()])[3:].view(input.shape)
