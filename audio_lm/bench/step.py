@@ -251,9 +251,7 @@ def bench_step(bench: Bench) -> StepFigures:
         peak_ratio=peaks[1] / peaks[0],
         ours_peak_bytes=peaks[0],
         theirs_peak_bytes=peaks[1],
-        planned_peak_bytes=max(
-            planned_peak(bench, model, batch.pack) for batch in batches[:MEMORY_BATCHES]
-        ),
+        planned_peak_bytes=max(planned_peak(bench, model, batch.pack) for batch in batches[:MEMORY_BATCHES]),
         audio_s_per_s=statistics.mean(batch_seconds) / ours_s,
         useful_flops_per_s=flops / ours_s,
         useful_mfu=flops / ours_s / rates.flops_per_s,

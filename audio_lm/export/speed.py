@@ -13,16 +13,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
-from audio_lm.bench.clips import WORDS, even_seconds, write_audio, write_manifest
+from audio_lm.bench.clips import WORDS, write_audio, write_manifest
 from audio_lm.bench.roofline import clock
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.errors import UserError
 from audio_lm.config.load import load_recipe
-from audio_lm.data.config import MixtureConfig
 from audio_lm.config.schema import Recipe, StageConfig
+from audio_lm.data.config import MixtureConfig
 from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.export.hugging_face import export_model
@@ -44,11 +45,16 @@ PEER_BATCHES = 1, 8
 class GenerateSettings:
     """Questions, and how often they are answered."""
 
-    clips: int = 32
-    max_new_tokens: int = 32
+    clips: int = 64
+    """Number of questions."""
+
+    max_new_tokens: int = 16
     rounds: int = 3
     source: str | None = None
     """Cut-set of the questions, ``corpus/subset-split``; None makes clips of noise."""
+
+    max_seconds: float = 3.0
+    """Longest clip of noise; the shortest has one second. The default is that of the demo's data."""
 
     data_dir: str = "data"
     task: str = TASK
@@ -129,15 +135,19 @@ class PeerAnswers:
         )
 
 
-def bench_generate(run: str | None, settings: GenerateSettings, *, trusts_code: bool = False) -> GenerateFigures:
+def bench_generate(
+    run: str | None, settings: GenerateSettings, *, trusts_code: bool = False
+) -> GenerateFigures:
     """Export a model, check that transformers gives the same answers, and measure both.
 
     Args:
         run: folder of a run; None takes a model of the demo's size with random weights.
 
     Raises:
-        UserError: there is no such run or cut-set.
+        UserError: there is no such run or cut-set, or a setting has no effect.
     """
+    if run is None and settings.stage is not None:
+        raise UserError(f"--stage {settings.stage} has no effect without a run; name the folder of one")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "exported"
         if run is None:
@@ -148,7 +158,9 @@ def bench_generate(run: str | None, settings: GenerateSettings, *, trusts_code: 
         data_dir = settings.data_dir
         if settings.source is None:
             data_dir = temporary
-            lines = write_audio(folder.parent / "audio", even_seconds(settings.clips, "generate"))
+            lines = write_audio(
+                folder.parent / "audio", np.linspace(1.0, settings.max_seconds, settings.clips)
+            )
             write_manifest(Path(data_dir) / f"{SOURCE}.jsonl", lines)
         return _measure(folder, data_dir, settings)
 
