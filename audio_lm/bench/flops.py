@@ -27,13 +27,23 @@ def step_flops(model: AudioLM, pack: PackedBatch, trained: Collection[str]) -> f
     Args:
         trained: trained parts.
     """
-    encoder, decoder = encoder_flops(model, pack), language_model_flops(model, pack)
-    encoder_passes = 1 + _has_gradient("encoder", trained, earlier=()) + ("encoder" in trained)
-    decoder_passes = 1 + _has_gradient(
-        "language_model", trained, earlier=("encoder", "projector", "new_tokens")
-    )
-    decoder_passes += "language_model" in trained
-    return encoder_passes * encoder + decoder_passes * (decoder + head_flops(model, pack))
+    passes = part_passes(trained)
+    decoder = language_model_flops(model, pack) + head_flops(model, pack)
+    return passes["encoder"] * encoder_flops(model, pack) + passes["language_model"] * decoder
+
+
+def part_passes(trained: Collection[str]) -> dict[str, int]:
+    """Passes through the encoder and the language model: forward, gradients of inputs, gradients of weights.
+
+    Args:
+        trained: trained parts.
+    """
+    return {
+        "encoder": 1 + _has_gradient("encoder", trained, earlier=()) + ("encoder" in trained),
+        "language_model": 1
+        + _has_gradient("language_model", trained, earlier=("encoder", "projector", "new_tokens"))
+        + ("language_model" in trained),
+    }
 
 
 def encoder_flops(model: AudioLM, pack: PackedBatch) -> float:

@@ -9,7 +9,8 @@ import torch
 
 from audio_lm.bench.batches import make_conversation
 from audio_lm.bench.clips import even_seconds
-from audio_lm.bench.step import SMALL, clock
+from audio_lm.bench.roofline import clock
+from audio_lm.bench.step import SMALL
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.rng import random_for
 from audio_lm.data.example import Example

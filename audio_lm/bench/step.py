@@ -5,7 +5,6 @@ reported. Losses and gradients are compared first, because the ratio is meaningf
 """
 
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from audio_lm.bench.batches import Batch, make_batches
 from audio_lm.bench.flops import step_flops
 from audio_lm.bench.memory import peak_bytes, saved_bytes
 from audio_lm.bench.peer import NOT_LEARNED, Peer, PeerBatch, build_peer, values_by_peer_name
+from audio_lm.bench.roofline import clock, measure_rates, step_phases
+from audio_lm.bench.time_groups import time_shares
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.packed_batch import PackedBatch
@@ -52,6 +53,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 """Stage -> trained parts; the others are frozen, in both models."""
 
+MEMORY_BATCHES = 2  # memory does not vary from run to run
 TINY = 1e-30
 TOLERANCE = 1e-4  # maximum relative difference of losses and gradients, in 32 bits
 TOLERANCE_IN_16_BITS = 0.1
@@ -105,6 +107,19 @@ class StepFigures:
 
     useful_mfu: float
     """``useful_flops_per_s`` as a fraction of the rate of a large matrix product on this machine."""
+
+    roofline_share: float
+    """Shortest possible time of our step on this machine over the measured time; see ``bench.roofline``."""
+
+    roofline_s: dict[str, float]
+    """Shortest possible seconds of each phase of our step."""
+
+    matrix_flops_per_s: float
+    copy_bytes_per_s: float
+    """Rates of a large matrix product and of a large copy on this machine."""
+
+    time_shares: dict[str, float]
+    """Share of each kind of operation in our step, from torch's profiler."""
 
     loss_difference: float
     gradient_difference: float
@@ -171,13 +186,15 @@ class Side:
 
     def seconds(self, batch: Batch) -> float:
         """Run and time a whole step; see ``clock``."""
-        self._wait()
         start = clock(self.device)
+        self.step(batch)
+        return clock(self.device) - start
+
+    def step(self, batch: Batch) -> None:
+        """Run a whole step."""
         self.gradients(batch)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._wait()
-        return clock(self.device) - start
 
     def saved_bytes(self, batch: Batch) -> int:
         """Bytes saved for the backward pass, without weights; maximum over micro-batches."""
@@ -193,15 +210,6 @@ class Side:
         peak = peak_bytes(lambda: self.gradients(batch), self.device)
         self.optimizer.zero_grad()
         return peak
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-
-def clock(device: torch.device) -> float:
-    """CPU time of this process in seconds; wall-clock time if a GPU computes."""
-    return time.process_time() if device.type == "cpu" else time.perf_counter()
 
 
 def bench_step(bench: Bench) -> StepFigures:
@@ -219,11 +227,14 @@ def bench_step(bench: Bench) -> StepFigures:
             for layer in part.get_submodule("layers").children():
                 layer.compile(dynamic=True)
     loss_difference, gradient_difference = _differences(ours, theirs, batches[0])
-    saved = [statistics.mean(map(side.saved_bytes, batches)) for side in (ours, theirs)]
-    peaks = [max(map(side.peak_bytes, batches)) for side in (ours, theirs)]
+    saved = [statistics.mean(map(side.saved_bytes, batches[:MEMORY_BATCHES])) for side in (ours, theirs)]
+    peaks = [max(map(side.peak_bytes, batches[:MEMORY_BATCHES])) for side in (ours, theirs)]
     ours_s, theirs_s, ratio = _time_alternating(ours, theirs, batches, bench.rounds)
     batch_seconds = [sum(batch.pack.num_samples) / SAMPLES_PER_SECOND for batch in batches]
     flops = statistics.mean(step_flops(model, batch.pack, STAGES[bench.stage]) for batch in batches)
+    rates = measure_rates(device)
+    phases = step_phases(model, STAGES[bench.stage], flops=flops, saved_bytes=saved[0])
+    roofline_s = {name: phase.seconds(rates) for name, phase in phases.items()}
     return StepFigures(
         stage=bench.stage,
         num_ids=bench.num_ids,
@@ -240,10 +251,15 @@ def bench_step(bench: Bench) -> StepFigures:
         peak_ratio=peaks[1] / peaks[0],
         ours_peak_bytes=peaks[0],
         theirs_peak_bytes=peaks[1],
-        planned_peak_bytes=max(planned_peak(bench, model, batch.pack) for batch in batches),
+        planned_peak_bytes=max(planned_peak(bench, model, batch.pack) for batch in batches[:MEMORY_BATCHES]),
         audio_s_per_s=statistics.mean(batch_seconds) / ours_s,
         useful_flops_per_s=flops / ours_s,
-        useful_mfu=flops / ours_s / _matrix_flops_per_s(device),
+        useful_mfu=flops / ours_s / rates.flops_per_s,
+        roofline_share=sum(roofline_s.values()) / ours_s,
+        roofline_s=roofline_s,
+        matrix_flops_per_s=rates.flops_per_s,
+        copy_bytes_per_s=rates.bytes_per_s,
+        time_shares=time_shares(lambda: [ours.step(batch) for batch in batches], device),
         loss_difference=loss_difference,
         gradient_difference=gradient_difference,
     )
@@ -297,14 +313,16 @@ def _differences(ours: Side, theirs: Side, batch: Batch) -> tuple[float, float]:
 def _time_alternating(
     ours: Side, theirs: Side, batches: Sequence[Batch], rounds: int
 ) -> tuple[float, float, float]:
-    """Seconds per step of both models, and their ratio: medians over rounds, after a round of warm-up."""
+    """Seconds per step of both models, and their ratio: medians over rounds, after a step of warm-up."""
     our_seconds, their_seconds = list[float](), list[float]()
-    for _ in range(rounds + 1):
+    for side in (ours, theirs):
+        side.step(batches[0])
+    for _ in range(rounds):
         pairs = [(ours.seconds(batch), theirs.seconds(batch)) for batch in batches]
         our_seconds.append(statistics.mean(pair[0] for pair in pairs))
         their_seconds.append(statistics.mean(pair[1] for pair in pairs))
-    ratios = [b / a for a, b in zip(our_seconds[1:], their_seconds[1:], strict=True)]
-    return statistics.median(our_seconds[1:]), statistics.median(their_seconds[1:]), statistics.median(ratios)
+    ratios = [b / a for a, b in zip(our_seconds, their_seconds, strict=True)]
+    return statistics.median(our_seconds), statistics.median(their_seconds), statistics.median(ratios)
 
 
 def planned_peak(bench: Bench, model: AudioLM, pack: PackedBatch) -> int:
@@ -331,19 +349,6 @@ def _sizes(model: AudioLM) -> dict[str, int]:
     for name, parameter in model.named_parameters():
         sizes[part_of(name)] += parameter.numel()
     return {name: count for name, count in sizes.items() if count}
-
-
-def _matrix_flops_per_s(device: torch.device, width: int = 2048, times: int = 8) -> float:
-    """Rate of a large matrix product on this machine, in 16 bits on a GPU."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    matrix = torch.randn(width, width, device=device, dtype=dtype)
-    matrix @ matrix
-    start = clock(device)
-    for _ in range(times):
-        matrix @ matrix
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return 2 * width**3 * times / (clock(device) - start)
 
 
 def _build_ours(bench: Bench, device: torch.device) -> AudioLM:

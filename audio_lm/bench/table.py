@@ -16,6 +16,7 @@ from audio_lm.bench.step import SMALL, Bench, StepFigures, bench_step
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.protocols import Report
 from audio_lm.common.rng import random_for
+from audio_lm.model.cpu_linear import is_onednn_faster
 from audio_lm.model.encoders.log_mel import LogMel
 from audio_lm.model.encoders.packed_layout import packed_layout
 
@@ -27,6 +28,9 @@ class StepTable:
     """Result of ``audio-lm bench step``."""
 
     ratios: dict[str, float]
+    roofline_shares: dict[str, float]
+    """Shortest possible time of our step on this machine over the measured time, of each case."""
+
     cases: dict[str, StepFigures]
     log_mel: dict[str, float]
     machine: dict[str, str]
@@ -50,7 +54,13 @@ def bench_steps(base: Bench, *, report: Report) -> StepTable:
     ratios = {name: figures.ratio for name, figures in cases.items()}
     for stage in ("encoder", "llm"):
         ratios[f"saved_bytes_{stage}_trained"] = cases[f"{stage}_trained_{first // 1000}k"].saved_ratio
-    return StepTable(ratios | {"log_mel": log_mel["ratio"]}, cases, log_mel, machine())
+    return StepTable(
+        ratios=ratios | {"log_mel": log_mel["ratio"]},
+        roofline_shares={name: figures.roofline_share for name, figures in cases.items()},
+        cases=cases,
+        log_mel=log_mel,
+        machine=machine(),
+    )
 
 
 def machine() -> dict[str, str]:
@@ -65,6 +75,7 @@ def machine() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
+        "matrix_products": "oneDNN" if is_onednn_faster() else "torch",
         "date": date.today().isoformat(),
     }
 
@@ -72,6 +83,8 @@ def machine() -> dict[str, str]:
 def format_figures(figures: StepFigures) -> list[str]:
     """Format the figures of a step together with the conditions of the measurement."""
     sizes = ", ".join(f"{part} {count / 1e6:.1f} M" for part, count in figures.parameters.items())
+    limits = ", ".join(f"{phase} {seconds:.3f} s" for phase, seconds in figures.roofline_s.items())
+    shares = ", ".join(f"{group} {100 * share:.1f} %" for group, share in figures.time_shares.items())
     return [
         f"stage {figures.stage}, vocabulary {figures.num_ids}: {figures.ratio:.2f} x (ours {figures.ours_s:.3f} s, "
         f"Hugging Face {figures.theirs_s:.3f} s a step)",
@@ -83,7 +96,10 @@ def format_figures(figures: StepFigures) -> list[str]:
         f"{figures.theirs_peak_bytes / 2**20:.0f} ({figures.peak_ratio:.2f} x), "
         f"planned {figures.planned_peak_bytes / 2**20:.0f}",
         f"  {figures.audio_s_per_s:.0f} audio-s/s, useful {figures.useful_flops_per_s / 1e9:.0f} GFLOP/s, "
-        f"{100 * figures.useful_mfu:.0f} % of a large matrix product here",
+        f"{100 * figures.useful_mfu:.0f} % of a large matrix product here ({figures.matrix_flops_per_s / 1e9:.0f} GFLOP/s)",
+        f"  roofline: {100 * figures.roofline_share:.0f} %, {limits} of {figures.ours_s:.3f} s; a copy moves "
+        f"{figures.copy_bytes_per_s / 1e9:.0f} GB/s",
+        f"  time: {shares}",
         f"  same computation: losses differ by {figures.loss_difference:.0e}, "
         f"gradients by {figures.gradient_difference:.0e}",
     ]

@@ -213,6 +213,53 @@ def bench_regression(
             typer.echo(json.dumps(asdict(figures)) if as_json else rank_line(figures))
 
 
+@bench.command("generate")
+def bench_generate(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="Run folder; default a model of the demo's size, random weights."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Cut-set of the questions, such as synthetic/digits-test; default clips of noise."),
+    ] = None,
+    task: Annotated[str, typer.Option(help="Task of the questions.")] = "asr",
+    stage: Annotated[str | None, typer.Option(help="Stage of the run; default the last with weights.")] = None,
+    data_dir: Annotated[Path, typer.Option(help="Folder of the cut-sets.")] = Path("data"),
+    clips: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 64,
+    max_seconds: Annotated[
+        float, typer.Option(min=1, max=30, help="Longest clip of noise; the shortest has one second.")
+    ] = 3.0,
+    new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Compare an evaluation's answers per second with the `generate` of transformers on the exported model; takes two minutes.
+
+    Examples: `audio-lm bench generate --json` ·
+    `audio-lm bench generate runs/demo-1a2b3c4d --stage pretrain --source synthetic/digits-test`
+    """
+    silence_libraries()
+    from dataclasses import asdict
+
+    from audio_lm.export.speed import GenerateSettings, format_generate
+    from audio_lm.export.speed import bench_generate as run_bench
+
+    settings = GenerateSettings(
+        clips=clips,
+        max_new_tokens=new_tokens,
+        rounds=rounds,
+        source=source,
+        max_seconds=max_seconds,
+        data_dir=str(data_dir),
+        task=task,
+        stage=stage,
+    )
+    figures = run_bench(run, settings, trusts_code=trust_code)
+    typer.echo(json.dumps(asdict(figures)) if as_json else "\n".join(format_generate(figures)))
+
+
 @bench.command("step")
 def bench_step(
     model: Annotated[

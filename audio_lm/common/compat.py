@@ -88,6 +88,18 @@ def cpu_flash_attention() -> tuple[Any, Any]:
     return forward, torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
+def onednn_linear(input: "Tensor", weight: "Tensor", bias: "Tensor | None" = None) -> "Tensor":
+    """Linear layer by oneDNN, without a gradient; the weight may be a transposed view.
+
+    Seen in torch 2.11 to 2.13 (``torch.ops.mkldnn._linear_pointwise``, to which compiled models are lowered). Replace it
+    by ``torch.nn.functional.linear``, which uses MKL in 32 bits.
+    """
+    import torch
+
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    return output
+
+
 def muon_rate(lr: float, adjustment: str | None, shape: Any) -> float:
     """Learning rate of Muon for a matrix of a shape.
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from audio_lm.common.audio_units import SHORTEST_CLIP
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.base import Encoder, Layout, Projector
+from audio_lm.model.cpu_linear import use_onednn
 from audio_lm.model.decoder.chunked_cross_entropy import NextTokenLoss, Weights, next_token_loss
 from audio_lm.model.decoder.language_model import hidden_states, input_table, output_table
 from audio_lm.model.decoder.new_tokens import NewTokens
@@ -45,6 +46,7 @@ class AudioLM(nn.Module):
         self.projector = projector
         self.language_model = language_model
         self.new_tokens = new_tokens
+        use_onednn(self)
 
     @property
     def num_base(self) -> int:

@@ -33,6 +33,7 @@ from torch.distributed.tensor.parallel import (
 
 from audio_lm.common import compat
 from audio_lm.common.errors import RecipeError
+from audio_lm.model.cpu_linear import CpuLinear
 from audio_lm.model.weights.shards import unsharded_parameters
 
 REPLICATE, SHARD, TENSOR = "replicate", "shard", "tensor"
@@ -273,6 +274,8 @@ def _language_model_layers(model: nn.Module) -> list[nn.Module]:
 def _outside_plan(layer: nn.Module) -> set[str]:
     """Names that the plan does not cover: other module types, or weights that would see only a part of the heads."""
     modules = dict(layer.named_modules())
-    mismatched = {name for name in TENSOR_PARALLEL_PLAN if type(modules.get(name)) is not nn.Linear}
+    mismatched = {
+        name for name in TENSOR_PARALLEL_PLAN if type(modules.get(name)) not in (nn.Linear, CpuLinear)
+    }
     with_weights = [name.rpartition(".")[0] for name, _ in layer.named_parameters()]
     return mismatched | {name for name in with_weights if "." in name and name not in TENSOR_PARALLEL_PLAN}

@@ -23,5 +23,6 @@ def test_the_table_has_the_ratios_that_the_project_reports(monkeypatch):
         "log_mel",
     }
     assert result.ratios["encoder_trained_1k"] == result.cases["encoder_trained_1k"].ratio
+    assert result.roofline_shares["llm_trained_2k"] == result.cases["llm_trained_2k"].roofline_share
     assert len(lines) == 4 * len(format_figures(next(iter(result.cases.values()))))
     assert any("vocabulary 2000" in line for line in lines)

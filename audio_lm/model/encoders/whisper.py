@@ -18,6 +18,7 @@ from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncod
 
 from audio_lm.common.audio_units import MAX_FRAMES, WHISPER, conv_frames_in
 from audio_lm.model.base import Encoder, Layout
+from audio_lm.model.cpu_linear import linear
 from audio_lm.model.decoder.packed_attention import PACKED
 from audio_lm.model.encoders.layout_index import FlatIndex, LayoutIndex, index_on
 from audio_lm.model.encoders.log_mel import LogMel
@@ -133,7 +134,7 @@ class AudioEncoder(Encoder):
         around = F.pad(mel_WM, (0, 0, 1, 1))
         windows = torch.cat([around[:-2], around[1:-1], around[2:]], dim=1)
         hidden_WD = F.gelu(
-            F.linear(windows, self.conv1.weight.permute(0, 2, 1).reshape(width, -1), self.conv1.bias)
+            linear(windows, self.conv1.weight.permute(0, 2, 1).reshape(width, -1), self.conv1.bias)
         )
         # The second convolution has zero padding at the left border, not the first one's output at the empty row.
         hidden_WD = hidden_WD.index_fill(0, index.start, 0.0)
@@ -142,9 +143,7 @@ class AudioEncoder(Encoder):
         after = torch.cat([hidden_WD[2::2], hidden_WD.new_zeros(1, width)])
         windows = torch.cat([hidden_WD.view(-1, 2 * width), after], dim=1)
         windows = windows[index.window]
-        return F.gelu(
-            F.linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias)
-        )
+        return F.gelu(linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias))
 
 
 def _pool(hidden_CD: Tensor, index: LayoutIndex, counts: Ints) -> Tensor:
