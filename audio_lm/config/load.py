@@ -23,6 +23,7 @@ from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import mask_tree, resolve_env
+from audio_lm.config.benchmark_prompts import fill_prompts
 from audio_lm.config.build import build_config, place_of
 from audio_lm.config.checks import (
     paths_outside_roots,
@@ -177,6 +178,7 @@ def load_recipe(
     problems += remove_old_keys(merged.tree, merged.where)
     _expand_mixtures(merged, problems)
     fill_metrics(merged)
+    fill_prompts(merged)
     built = build_config(Recipe, merged, problems)
     if built is not None:
         problems += problems_in(built, merged.where)
@@ -213,9 +215,9 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
     """Pieces of ``conf/`` that a recipe and the command line use, except ``use.scale``."""
     names = as_table(recipe.tree.get("use")) | overrides
     layers = []
-    for kind, name in names.items():
+    for kind, name in _each_set(names):
         if kind in PIECE_OF_USE:
-            piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
+            piece = _piece(kind, name, recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
             key = PIECE_OF_USE[kind]
             tables = BESIDE_EVALUATION if kind == "benchmarks" else ()
             beside = {table: piece.tree.pop(table) for table in tables if table in piece.tree}
@@ -226,13 +228,20 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
             layers.append(Layer({key: piece.tree} | beside, where))
         elif kind == BASE and kind in overrides:
             problems.append(
-                f"{COMMAND_LINE}: `use.{BASE}` is {str(name)[:60]!r} -- expected in the file of a recipe only -- name that "
+                f"{COMMAND_LINE}: `use.{BASE}` is {name[:60]!r} -- expected in the file of a recipe only -- name that "
                 f"recipe in the command"
             )
         elif kind not in (BASE, "scale"):
             at = recipe.where.get(f"use.{kind}", COMMAND_LINE)
             problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, BASE, 'scale'], see='conf/')}")
     return layers
+
+
+def _each_set(used: Tree) -> Iterator[tuple[str, str]]:
+    """Kind and name of each piece; several sets of benchmarks have commas between them."""
+    for kind, names in used.items():
+        for name in str(names).split(",") if kind == "benchmarks" else [str(names)]:
+            yield kind, name.strip()
 
 
 def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
