@@ -33,7 +33,7 @@ from audio_lm.config.checks import (
 )
 from audio_lm.config.overrides import apply_overrides, parse_use_overrides
 from audio_lm.config.own_tasks import fill_metrics
-from audio_lm.config.published_sizes import with_sizes
+from audio_lm.config.published_sizes import drop_sizes_of_other_weights, with_sizes
 from audio_lm.config.recipe_files import BASE, find_recipe, names_in, recipe_chain, used_pieces
 from audio_lm.config.renamed_keys import remove_old_keys, rename_old_keys
 from audio_lm.config.result_keys import affects_result
@@ -177,6 +177,7 @@ def load_recipe(
     apply_overrides(merged, overrides, problems)
     problems += remove_old_keys(merged.tree, merged.where)
     _expand_mixtures(merged, problems)
+    drop_sizes_of_other_weights(merged)
     fill_metrics(merged)
     fill_prompts(merged)
     built = build_config(Recipe, merged, problems)
