@@ -90,5 +90,5 @@ def test_the_sizes_of_a_piece_are_those_of_its_own_weights_only(tmp_path):
     own = load_recipe("finetune/lora_asr").recipe.model
     assert own.encoder.sizes.width == 1280
     assert own.language_model.settings["hidden_size"] == 4096
-    with pytest.raises(RecipeError, match="encoder.width is 48, expected 32"):
+    with pytest.raises(RecipeError, match=r"encoder\.width is 48, expected 32"):
         load_recipe("finetune/lora_asr", [f"model.load={tmp_path / 'mine'}", "model.encoder.width=48"])
