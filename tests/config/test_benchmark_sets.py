@@ -71,5 +71,7 @@ def test_several_sets_are_named_with_commas_between_them():
     assert len(both.evaluation.benchmarks) == SETS["qwen2_audio"][1] + SETS["airbench_chat"][1]
     assert both.published["airbench_chat_sound"] == {"judge_score": 6.99}
     assert both.published["meld"] == {"acc": 0.553}
-    with pytest.raises(RecipeError, match=r"unknown benchmarks 'airbench_chta'\. Did you mean 'airbench_chat'"):
+    with pytest.raises(
+        RecipeError, match=r"unknown benchmarks 'airbench_chta'\. Did you mean 'airbench_chat'"
+    ):
         load_recipe("qwen2_audio", ["use.benchmarks=qwen2_audio,airbench_chta"])
