@@ -89,7 +89,9 @@ def parsed(arguments):
 
 
 def check_recipe(recipe, overrides, **options):
-    assert load_recipe(recipe, list(overrides), **options).recipe.stages
+    made_before = "model.load="  # a folder that an earlier command of the page writes
+    kept = [override for override in overrides if not override.startswith(made_before)]
+    assert load_recipe(recipe, kept, **options).recipe.stages
 
 
 @pytest.mark.parametrize("command", PAGE_OF_COMMAND, ids=" ".join)
@@ -197,7 +199,7 @@ def test_every_key_in_the_text_exists(page, keys):
 @pytest.mark.parametrize("page", TEXT_OF_PAGE)
 def test_every_recipe_and_make_target_in_the_text_exists(page):
     text = TEXT_OF_PAGE[page]
-    for path in re.findall(r"\b((?:recipes(?:/sweeps)?|conf/\w+)/\w+\.yaml)", text):
+    for path in re.findall(r"\b((?:recipes(?:/\w+)?|conf/\w+)/\w+\.yaml)", text):
         assert (ROOT / path).is_file(), path
     for target in re.findall(r"(?:`|^    )make (\w+)", text, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target

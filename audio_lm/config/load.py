@@ -1,6 +1,6 @@
 """Recipe loader: merges defaults, pieces of ``conf/``, the recipe and overrides, with the origin of each value.
 
-    schema defaults < conf pieces named in ``use`` < the recipe < ``use.scale`` < the command line
+    schema defaults < pieces of ``use`` < the recipe of ``use.recipe`` < the recipe < ``use.scale`` < the command line
 
 All problems are reported at once, each with file and line. OmegaConf is used only in this
 module; the rest of the project gets frozen dataclasses.
@@ -8,7 +8,6 @@ module; the rest of the project gets frozen dataclasses.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import mask_tree, resolve_env
+from audio_lm.config.benchmark_prompts import fill_prompts
 from audio_lm.config.build import build_config, place_of
 from audio_lm.config.checks import (
     paths_outside_roots,
@@ -33,7 +33,8 @@ from audio_lm.config.checks import (
 )
 from audio_lm.config.overrides import apply_overrides, parse_use_overrides
 from audio_lm.config.own_tasks import fill_metrics
-from audio_lm.config.published_sizes import with_sizes
+from audio_lm.config.published_sizes import drop_sizes_of_other_weights, with_sizes
+from audio_lm.config.recipe_files import BASE, find_recipe, names_in, recipe_chain, used_pieces
 from audio_lm.config.renamed_keys import remove_old_keys, rename_old_keys
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe
@@ -137,8 +138,8 @@ def resource_folder(kind: str) -> Path:
 
 
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(path.stem for path in resource_folder("recipes").glob("*.yaml"))
+    """Names of the shipped recipes; those of a subfolder begin with it."""
+    return names_in(resource_folder("recipes"))
 
 
 def load_recipe(
@@ -161,23 +162,24 @@ def load_recipe(
     Raises:
         RecipeError: lists all problems, each with file and line.
     """
-    path = _find(path_or_name)
-    recipe = _kept_layer(path) if is_complete else read_layer(path)
+    path = find_recipe(path_or_name, resource_folder("recipes"))
+    chain = [_kept_layer(path)] if is_complete else recipe_chain(path, resource_folder("recipes"))
     used, problems = parse_use_overrides(overrides), list[str]()
-    pieces = _pieces(Layer({}) if is_complete else recipe, used, problems)
+    pieces = _pieces(Layer({}) if is_complete else used_pieces(chain), used, problems)
     base = [Layer({"name": path.stem}), below or Layer({})]
-    layers = [*base, recipe, *pieces] if is_complete else [*base, *pieces, recipe]
     merged = Layer({})
-    for layer in layers:
+    for layer in [*base, *chain, *pieces] if is_complete else [*base, *pieces, *chain]:
         merge(merged, layer)
-    _check_number_of_stages(merged)
-    _expand_mixtures(merged, problems)
+        _check_number_of_stages(merged)
+        _expand_mixtures(merged, problems)  # a variant may change a mixture that its counterpart names
     if not is_complete:
         _apply_scale(merged, used, problems)
     apply_overrides(merged, overrides, problems)
     problems += remove_old_keys(merged.tree, merged.where)
     _expand_mixtures(merged, problems)
+    drop_sizes_of_other_weights(merged)
     fill_metrics(merged)
+    fill_prompts(merged)
     built = build_config(Recipe, merged, problems)
     if built is not None:
         problems += problems_in(built, merged.where)
@@ -210,25 +212,13 @@ def _kept_layer(path: Path) -> Layer:
     return layer
 
 
-def _find(path_or_name: str | Path) -> Path:
-    path = Path(path_or_name)
-    if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
-        return path
-    by_name = resource_folder("recipes") / f"{path.stem}.yaml"
-    if path.parent in (Path(), Path("recipes")) and os.path.isfile(by_name):
-        return by_name
-    raise RecipeError(
-        unknown("recipe", str(path_or_name), recipe_names(), see=f"{resource_folder('recipes').name}/")
-    )
-
-
 def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
     """Pieces of ``conf/`` that a recipe and the command line use, except ``use.scale``."""
     names = as_table(recipe.tree.get("use")) | overrides
     layers = []
-    for kind, name in names.items():
+    for kind, name in _each_set(names):
         if kind in PIECE_OF_USE:
-            piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
+            piece = _piece(kind, name, recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
             key = PIECE_OF_USE[kind]
             tables = BESIDE_EVALUATION if kind == "benchmarks" else ()
             beside = {table: piece.tree.pop(table) for table in tables if table in piece.tree}
@@ -237,10 +227,22 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
                 for inner, at in piece.where.items()
             }
             layers.append(Layer({key: piece.tree} | beside, where))
-        elif kind != "scale":
+        elif kind == BASE and kind in overrides:
+            problems.append(
+                f"{COMMAND_LINE}: `use.{BASE}` is {name[:60]!r} -- expected in the file of a recipe only -- name that "
+                f"recipe in the command"
+            )
+        elif kind not in (BASE, "scale"):
             at = recipe.where.get(f"use.{kind}", COMMAND_LINE)
-            problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, 'scale'], see='conf/')}")
+            problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, BASE, 'scale'], see='conf/')}")
     return layers
+
+
+def _each_set(used: Tree) -> Iterator[tuple[str, str]]:
+    """Kind and name of each piece; several sets of benchmarks have commas between them."""
+    for kind, names in used.items():
+        for name in str(names).split(",") if kind == "benchmarks" else [str(names)]:
+            yield kind, name.strip()
 
 
 def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:

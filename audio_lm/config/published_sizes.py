@@ -5,7 +5,11 @@ from dataclasses import replace
 
 from audio_lm.common.errors import RecipeError, UserError
 from audio_lm.config.schema import Recipe
+from audio_lm.config.yaml_layers import Layer, drop, flatten, table_at
 from audio_lm.model.config import EncoderSizes
+
+PIECES = "conf/model/"
+SIZES_OF_MODEL = ("model.encoder", "model.language_model")
 
 
 def with_sizes(recipe: Recipe, where: Mapping[str, str]) -> Recipe:
@@ -32,3 +36,16 @@ def with_sizes(recipe: Recipe, where: Mapping[str, str]) -> Recipe:
         return replace(recipe, model=resolve_sizes(model, is_planned=True))
     except UserError as error:
         raise RecipeError(f"{where.get(used[0], 'recipe')}: {error}") from error
+
+
+def drop_sizes_of_other_weights(merged: Layer) -> None:
+    """Remove the sizes of a piece of ``conf/model/`` where a recipe or the command line loads another whole model, in place.
+
+    They are those of the piece's own model; ``config.json`` of the weights has the right ones.
+    """
+    if table_at(merged.tree, "model.load") is None or merged.where.get("model.load", "").startswith(PIECES):
+        return
+    for part in SIZES_OF_MODEL:
+        for key, _ in list(flatten(table_at(merged.tree, part) or {}, f"{part}.")):
+            if merged.where.get(key, "").startswith(PIECES):
+                drop(merged.tree, key)

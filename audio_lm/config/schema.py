@@ -211,7 +211,7 @@ class Recipe:
     """Stages to train; the first starts from the weights of the stage before it. Empty: all."""
 
     use: dict[str, str] = field(default_factory=dict)
-    """Pieces of ``conf/``: model, hardware, benchmarks, scale."""
+    """Pieces of ``conf/``: model, hardware, benchmarks, scale. And `recipe`: the recipe that this one is a variant of."""
 
     stand_ins: StandInsConfig = field(default_factory=StandInsConfig)
     """Replacement data, set by ``use.scale``, so that a recipe runs without its own."""

@@ -18,6 +18,7 @@ from audio_lm.data.config import ALL, MixtureConfig, OnlineConfig
 from audio_lm.tasks.registry import CHAT
 from audio_lm.training.objective_config import DPO
 
+MOST_NAMED = 3  # absent benchmarks with a line each
 PAIRS = "pairs"  # key of the replacement of chats with rejected answers
 
 IsAvailable = Callable[[str], bool]
@@ -101,12 +102,19 @@ def _availability(recipe: Recipe) -> IsAvailable:
 
 def _benchmarks(recipe: Recipe, replacements: _Replacements) -> dict[str, Any]:
     """Benchmarks with data, and their published scores."""
-    kept = {}
-    for name, benchmark in recipe.evaluation.benchmarks.items():
-        if replacements.is_available(benchmark.source):
-            kept[name] = benchmark
-        else:
-            replacements.notes[f"benchmark {name} is dropped: {benchmark.source} is absent"] = None
+    benchmarks = recipe.evaluation.benchmarks
+    kept = {
+        name: benchmark
+        for name, benchmark in benchmarks.items()
+        if replacements.is_available(benchmark.source)
+    }
+    absent = [name for name in benchmarks if name not in kept]
+    if len(absent) > MOST_NAMED:
+        named = ", ".join(absent[:MOST_NAMED])
+        note = f"{len(absent)} benchmarks are dropped, because their data is absent: {named}, ..."
+        replacements.notes[note] = None
+    for name in absent if len(absent) <= MOST_NAMED else ():
+        replacements.notes[f"benchmark {name} is dropped: {benchmarks[name].source} is absent"] = None
     published = {name: values for name, values in recipe.published.items() if name in kept}
     guard = available_guard(recipe.guard, kept, replacements.is_available)
     if guard != recipe.guard:

@@ -159,7 +159,7 @@ def _source_from_facts(recipe: Recipe, stage: StageConfig, task: str, source: st
     facts = stage.mixture.facts.get(source) or _published_size(source)
     if facts is None:
         raise DataError(
-            f"cut-set {source!r} is not prepared and its size is unknown; prepare it, "
+            f"cut-set {source!r} is not prepared and its size is unknown; import or prepare it, "
             f"or add its hours and clips to mixture.facts"
         )
     mean_seconds = facts.hours * 3600 / facts.clips

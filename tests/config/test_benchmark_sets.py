@@ -3,12 +3,13 @@
 import pytest
 import yaml
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe, resource_folder
 from audio_lm.corpora.registry import CORPORA
 from audio_lm.metrics.registry import METRICS
 
 SETS = {
-    "qwen_audio": ("qwen_audio", 24),
+    "qwen_audio": ("qwen_audio", 25),
     "qwen2_audio": ("qwen2_audio", 21),
     "airbench": ("qwen2_audio", 19),
     "airbench_chat": ("qwen2_audio", 5),
@@ -63,3 +64,14 @@ def test_chinese_and_cantonese_rows_have_the_clean_error_rate_of_their_script():
             is_chinese = row["source"].startswith("aishell") or benchmark.endswith(("_zh", "_yue"))
             if row["task"] == "asr":
                 assert ("wer_wetext" in row["metrics"]) == is_chinese, benchmark
+
+
+def test_several_sets_are_named_with_commas_between_them():
+    both = load_recipe("qwen2_audio", ["use.benchmarks=qwen2_audio, airbench_chat"]).recipe
+    assert len(both.evaluation.benchmarks) == SETS["qwen2_audio"][1] + SETS["airbench_chat"][1]
+    assert both.published["airbench_chat_sound"] == {"judge_score": 6.99}
+    assert both.published["meld"] == {"acc": 0.553}
+    with pytest.raises(
+        RecipeError, match=r"unknown benchmarks 'airbench_chta'\. Did you mean 'airbench_chat'"
+    ):
+        load_recipe("qwen2_audio", ["use.benchmarks=qwen2_audio,airbench_chta"])

@@ -79,3 +79,16 @@ def test_the_recipe_of_a_run_is_loaded_without_the_pretrained_model(compose, tmp
     kept = tmp_path / "recipe.yaml"
     kept.write_text(compose("{load: FOLDER}").text.replace("/published", "/gone"))
     assert load_recipe(kept, is_complete=True).recipe.model.encoder.sizes.num_mels == 128
+
+
+def test_the_sizes_of_a_piece_are_those_of_its_own_weights_only(tmp_path):
+    write_qwen2_audio(tmp_path / "mine")
+    other = load_recipe("finetune/lora_asr", [f"model.load={tmp_path / 'mine'}"]).recipe.model
+    assert other.encoder.sizes.width == SIZES["width"]
+    assert other.language_model.settings == {}
+    assert other.lora.keys() == {"encoder", "language_model"}
+    own = load_recipe("finetune/lora_asr").recipe.model
+    assert own.encoder.sizes.width == 1280
+    assert own.language_model.settings["hidden_size"] == 4096
+    with pytest.raises(RecipeError, match=r"encoder\.width is 48, expected 32"):
+        load_recipe("finetune/lora_asr", [f"model.load={tmp_path / 'mine'}", "model.encoder.width=48"])

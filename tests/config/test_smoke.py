@@ -196,3 +196,11 @@ def test_chats_of_a_stage_of_pairs_are_replaced_by_pairs():
     stages = load_recipe("qwen2_audio", TINY).recipe.stages
     assert stages["sft"].mixture.sources == {"chat": ["synthetic/dialogues-train"]}
     assert stages["dpo"].mixture.sources == {"chat": ["synthetic/preferences-train"]}
+
+
+def test_many_absent_benchmarks_are_one_line():
+    notes = load_recipe("qwen_audio", ["use.scale=tiny"]).notes
+    assert [note for note in notes if "benchmark" in note] == [
+        "25 benchmarks are dropped, because their data is absent: librispeech_dev_clean, librispeech_dev_other, "
+        "librispeech_test_clean, ..."
+    ]

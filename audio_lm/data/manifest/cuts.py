@@ -81,7 +81,10 @@ def _why_missing(data_dir: Path, source: str) -> str:
     for path in (manifest.with_name(manifest.name.removesuffix(".jsonl") + ending) for ending in others):
         if path.exists():
             return f"{path} exists, but only .jsonl and .jsonl.gz are read; unpack it, or write it again as .jsonl"
-    return f"{manifest} does not exist; make it with `audio-lm prepare {corpus_of(source)}`"
+    return (
+        f"{manifest} does not exist; make it from files of your own with `audio-lm import FORMAT FILE --into {source}`, or, "
+        f"if it is a corpus of `audio-lm prepare --list`, with `audio-lm prepare {corpus_of(source)}`"
+    )
 
 
 def read_cuts(data_dir: Path, source: str) -> list[Cut]:

@@ -61,6 +61,11 @@ def open_released(folder_or_name: str) -> Released:
     Raises:
         CheckpointError: there is no such folder, or it has another kind of model.
     """
+    if "/" not in folder_or_name and not Path(folder_or_name).is_dir():
+        raise CheckpointError(
+            f"model {folder_or_name!r} is no folder, and names on the hub are OWNER/NAME; give the folder of a Qwen2-Audio or "
+            f"Qwen-Audio, such as one of `audio-lm export`, or a name such as Qwen/Qwen2-Audio-7B"
+        )
     folder = config_folder(folder_or_name, what="model")
     path = folder / CONFIG
     config = read_config(folder)

@@ -83,6 +83,8 @@ def test_a_source_without_usable_cuts_is_refused(tmp_path):
 def test_a_missing_cut_set_is_refused_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(DataError, match="audio-lm prepare synthetic"):
         read_cuts(tmp_path, "synthetic/digits-train")
+    with pytest.raises(DataError, match="audio-lm import FORMAT FILE --into mine/all-train"):
+        read_cuts(tmp_path, "mine/all-train")
 
 
 def test_an_empty_cut_set_is_refused(tmp_path):

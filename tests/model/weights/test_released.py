@@ -271,3 +271,8 @@ def test_unsupported_settings_of_a_qwen_audio_are_refused(tmp_path, change, word
     path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
     with pytest.raises(CheckpointError, match=words):
         open_released(str(tmp_path))
+
+
+def test_a_name_without_an_owner_is_a_folder_that_is_missing():
+    with pytest.raises(CheckpointError, match="'bsae' is no folder, and names on the hub are OWNER/NAME"):
+        open_released("bsae")

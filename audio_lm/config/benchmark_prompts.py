@@ -1,0 +1,25 @@
+"""Prompt formats of benchmarks that name none, or whose set names one that the recipe does not train."""
+
+from audio_lm.config.yaml_layers import Layer, as_table, table_at
+
+SETS = "conf/benchmarks/"
+TAGS = "tags"  # the format whose tokens are learned in training
+
+
+def fill_prompts(merged: Layer) -> None:
+    """Give benchmarks the prompt format of their stage, in place.
+
+    Those are the benchmarks that name no format, and the benchmarks of a set with `tags` in a recipe without a stage of
+    tags: a set is written for its publisher's model, whose other formats would be refused.
+    """
+    stages = as_table(merged.tree.get("stages"))
+    prompt_of_stage = {name: as_table(stage).get("prompt") for name, stage in stages.items()}
+    without_tags = TAGS not in prompt_of_stage.values()
+    for name, benchmark in as_table(table_at(merged.tree, "evaluation.benchmarks")).items():
+        if not isinstance(benchmark, dict) or benchmark.get("stage") not in prompt_of_stage:
+            continue
+        at, prompt = f"evaluation.benchmarks.{name}.prompt", prompt_of_stage[benchmark["stage"]]
+        is_of_set = benchmark.get("prompt") == TAGS and merged.where.get(at, "").startswith(SETS)
+        if prompt is not None and ("prompt" not in benchmark or (is_of_set and without_tags)):
+            benchmark["prompt"] = prompt
+            merged.where[at] = merged.where.get(f"stages.{benchmark['stage']}.prompt", "recipe")
