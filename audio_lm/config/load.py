@@ -1,6 +1,6 @@
 """Recipe loader: merges defaults, pieces of ``conf/``, the recipe and overrides, with the origin of each value.
 
-    schema defaults < conf pieces named in ``use`` < the recipe < ``use.scale`` < the command line
+    schema defaults < conf pieces named in ``use``, and tasks of ``conf/task`` < the recipe < ``use.scale`` < the command line
 
 All problems are reported at once, each with file and line. OmegaConf is used only in this
 module; the rest of the project gets frozen dataclasses.
@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,10 @@ from audio_lm.config.checks import (
     untrusted_code,
 )
 from audio_lm.config.overrides import apply_overrides, parse_use_overrides
-from audio_lm.config.own_tasks import fill_metrics
+from audio_lm.config.own_tasks import fill_metrics, names_of_tasks
 from audio_lm.config.published_sizes import with_sizes
 from audio_lm.config.renamed_keys import remove_old_keys, rename_old_keys
+from audio_lm.config.resources import find_resource, resource_names, unknown_resource
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe
 from audio_lm.config.smoke import SmokeRecipe, shrink_corpus, with_smoke_data
@@ -44,12 +45,13 @@ from audio_lm.config.yaml_layers import (
     drop,
     flatten,
     merge,
+    merge_trees,
     nest,
     read_layer,
     table_at,
 )
+from audio_lm.tasks.registry import TASKS
 
-PACKAGE = Path(__file__).parents[1]
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
 PUBLISHED = "published"
 BESIDE_EVALUATION = ("guard", PUBLISHED)
@@ -130,15 +132,9 @@ def _modified_at(path: Path) -> float:
         return 0.0  # it was moved in the meantime
 
 
-def resource_folder(kind: str) -> Path:
-    """Folder ``recipes`` or ``conf``: inside an installed wheel, else next to the package."""
-    installed = PACKAGE / f"_{kind}"
-    return installed if installed.is_dir() else PACKAGE.parent / kind
-
-
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(path.stem for path in resource_folder("recipes").glob("*.yaml"))
+    """Names of the recipes of this package and of the working folder."""
+    return resource_names("recipes")
 
 
 def load_recipe(
@@ -161,22 +157,23 @@ def load_recipe(
     Raises:
         RecipeError: lists all problems, each with file and line.
     """
-    path = _find(path_or_name)
+    reading = _Reading()
+    path, problems = _find(path_or_name, reading.notes), reading.problems
     recipe = _kept_layer(path) if is_complete else read_layer(path)
-    used, problems = parse_use_overrides(overrides), list[str]()
-    pieces = _pieces(Layer({}) if is_complete else recipe, used, problems)
+    used = parse_use_overrides(overrides)
+    pieces = _pieces(Layer({}) if is_complete else recipe, used, reading)
     base = [Layer({"name": path.stem}), below or Layer({})]
     layers = [*base, recipe, *pieces] if is_complete else [*base, *pieces, recipe]
     merged = Layer({})
     for layer in layers:
         merge(merged, layer)
     _check_number_of_stages(merged)
-    _expand_mixtures(merged, problems)
+    _expand_names(merged, reading, is_complete=is_complete)
     if not is_complete:
-        _apply_scale(merged, used, problems)
+        _apply_scale(merged, used, reading)
     apply_overrides(merged, overrides, problems)
     problems += remove_old_keys(merged.tree, merged.where)
-    _expand_mixtures(merged, problems)
+    _expand_names(merged, reading, is_complete=is_complete)
     fill_metrics(merged)
     built = build_config(Recipe, merged, problems)
     if built is not None:
@@ -194,7 +191,16 @@ def load_recipe(
     for stage in container["stages"].values():
         _drop_unset(stage, WRITTEN_WHERE_SET_IN_A_STAGE)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
-    return ComposedRecipe(smoke.recipe, text, merged.where, signature_of(container), smoke.notes)
+    notes = tuple(dict.fromkeys(note for note in (*reading.notes, *smoke.notes) if note))
+    return ComposedRecipe(smoke.recipe, text, merged.where, signature_of(container), notes)
+
+
+@dataclass
+class _Reading:
+    """What a recipe that is being read has met."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def _drop_unset(tree: Tree, keys: Sequence[str]) -> None:
@@ -210,25 +216,25 @@ def _kept_layer(path: Path) -> Layer:
     return layer
 
 
-def _find(path_or_name: str | Path) -> Path:
+def _find(path_or_name: str | Path, notes: list[str]) -> Path:
     path = Path(path_or_name)
     if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
         return path
-    by_name = resource_folder("recipes") / f"{path.stem}.yaml"
-    if path.parent in (Path(), Path("recipes")) and os.path.isfile(by_name):
-        return by_name
-    raise RecipeError(
-        unknown("recipe", str(path_or_name), recipe_names(), see=f"{resource_folder('recipes').name}/")
-    )
+    is_named = path.parent in (Path(), Path("recipes"))
+    found = find_resource("recipes", path.stem) if is_named else None
+    if found is None:
+        raise RecipeError(unknown_resource("recipes", "recipe", str(path_or_name)))
+    notes.append(found.note)
+    return found.path
 
 
-def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
+def _pieces(recipe: Layer, overrides: Tree, reading: _Reading) -> list[Layer]:
     """Pieces of ``conf/`` that a recipe and the command line use, except ``use.scale``."""
     names = as_table(recipe.tree.get("use")) | overrides
     layers = []
     for kind, name in names.items():
         if kind in PIECE_OF_USE:
-            piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
+            piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), reading)
             key = PIECE_OF_USE[kind]
             tables = BESIDE_EVALUATION if kind == "benchmarks" else ()
             beside = {table: piece.tree.pop(table) for table in tables if table in piece.tree}
@@ -239,19 +245,21 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
             layers.append(Layer({key: piece.tree} | beside, where))
         elif kind != "scale":
             at = recipe.where.get(f"use.{kind}", COMMAND_LINE)
-            problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, 'scale'], see='conf/')}")
+            reading.problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, 'scale'], see='conf/')}")
     return layers
 
 
-def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
-    folder = resource_folder("conf") / kind
-    path = folder / f"{name}.yaml"
-    if not is_name(name) or not path.is_file():
-        known = [file.stem for file in folder.glob("*.yaml")]  # a name with a slash is no path
-        problems.append(f"{at}: {unknown(kind, name, known, see=f'conf/{kind}/')}")
+def _piece(kind: str, name: str, at: str, reading: _Reading) -> Layer:
+    found = (
+        find_resource("conf", f"{kind}/{name}") if is_name(name) else None
+    )  # a name with a slash is no path
+    if found is None:
+        reading.problems.append(f"{at}: {unknown_resource('conf', kind, name, kind)}")
         return Layer({})
-    layer = read_layer(path)
-    return Layer(layer.tree, {key: f"conf/{at}" for key, at in layer.where.items()})
+    reading.notes.append(found.note)
+    layer = read_layer(found.path)
+    lines = {key: place.rpartition(":")[2] for key, place in layer.where.items()}
+    return Layer(layer.tree, {key: f"{found.shown}:{line}" for key, line in lines.items()})
 
 
 def _check_number_of_stages(merged: Layer) -> None:
@@ -262,18 +270,27 @@ def _check_number_of_stages(merged: Layer) -> None:
         )
 
 
-def _expand_mixtures(merged: Layer, problems: list[str]) -> None:
-    """Replace the name of a mixture in a stage by its table."""
+def _expand_names(merged: Layer, reading: _Reading, *, is_complete: bool) -> None:
+    """Replace the name of a mixture in a stage by its table, and add the tasks that have a file in ``conf/task``."""
     for name, stage in as_table(merged.tree.get("stages")).items():
         for key in NAMED_MIXTURES if isinstance(stage, dict) else ():
             if isinstance(stage.get(key), str):
                 place = f"stages.{name}.{key}"
-                piece = _piece("mixture", stage[key], merged.where.get(place, COMMAND_LINE), problems)
+                piece = _piece("mixture", stage[key], merged.where.get(place, COMMAND_LINE), reading)
                 stage[key] = piece.tree
                 merged.where |= {f"{place}.{inner}": at for inner, at in piece.where.items()}
+    own = as_table(merged.tree.get("tasks"))
+    for task in names_of_tasks(merged):
+        is_kept = is_complete and (task in own or task in TASKS)  # a run has all settings of its tasks
+        if not is_kept and is_name(task) and find_resource("conf", f"task/{task}"):
+            piece = _piece("task", task, COMMAND_LINE, reading)
+            key = f"tasks.{task}"
+            places = {f"{key}.{inner}": at for inner, at in piece.where.items()}
+            merged.tree = merge_trees(nest(key, piece.tree), merged.tree)
+            merged.where = places | merged.where
 
 
-def _apply_scale(merged: Layer, overrides: Tree, problems: list[str]) -> None:
+def _apply_scale(merged: Layer, overrides: Tree, reading: _Reading) -> None:
     """Merge the piece of ``use.scale`` above the recipe; its stage or benchmark ``"*"`` applies to all.
 
     A table within ``"*"``, such as ``grpo``, applies to those that have it.
@@ -281,7 +298,7 @@ def _apply_scale(merged: Layer, overrides: Tree, problems: list[str]) -> None:
     name = overrides.get("scale") or as_table(merged.tree.get("use")).get("scale")
     if not name:
         return
-    piece = _piece("scale", str(name), merged.where.get("use.scale", COMMAND_LINE), problems)
+    piece = _piece("scale", str(name), merged.where.get("use.scale", COMMAND_LINE), reading)
     for key in WILDCARD_TABLES:
         _apply_wildcard(merged, piece, key)
     _shrink_corpora(merged, piece)
