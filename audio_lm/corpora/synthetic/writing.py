@@ -8,7 +8,7 @@ Paths in manifests are in the final folder, because ``prepare`` renames the fold
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,15 @@ class CutWriter:
     ``cuts`` returns cuts whose paths are readable before the folder is renamed.
     """
 
-    def __init__(self, folder: Path, final_folder: Path) -> None:
+    def __init__(self, folder: Path, final_folder: Path, *, own_labels: Collection[str] = ()) -> None:
         """Create the writer and the folder for audio.
 
         Args:
             folder: temporary folder, to write to.
             final_folder: folder of the paths in manifests; may be ``folder``.
+            own_labels: names of labels that are not in ``tasks.labels.LABELS``, of a corpus of another package.
         """
+        self.own_labels = frozenset(own_labels)
         self.folder = folder
         self.final_folder = final_folder.absolute()
         self._audio = folder.absolute() / "audio"
@@ -69,7 +71,7 @@ class CutWriter:
         Args:
             subset_split: the manifest, such as ``digits-train``.
             wave: between -1 and 1; ``None`` for a text row, whose length follows from ``places``.
-            labels: keys of ``tasks.labels.LABELS``.
+            labels: keys of ``tasks.labels.LABELS`` or of ``own_labels``.
             more_waves: further clips, written as separate recordings (``audio_2``, ...).
             units: word, start, end in seconds from the clip's start.
 
@@ -81,7 +83,7 @@ class CutWriter:
             cut_id = f"{subset_split}-{len(cuts):05d}"
         if cut_id in self._ids:
             raise ValueError(f"cut {cut_id!r} exists; ids of a corpus have to be unique")
-        check_label_names(cut_id, labels)
+        check_label_names(cut_id, labels.keys() - self.own_labels)
         seconds = _text_seconds(labels) if wave is None else len(wave) / SAMPLES_PER_SECOND
         cut = MonoCut(
             id=cut_id,
