@@ -1,10 +1,11 @@
 """Command that trains the demo, also without the package that speaks."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from audio_lm.cli.options import OVERRIDES_HELP, known_keys
+from audio_lm.cli.options import OVERRIDES_HELP, DryRun, known_keys
 from audio_lm.cli.train import train
 
 RECIPE = "demo"
@@ -14,15 +15,21 @@ def demo(
     overrides: Annotated[
         list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=known_keys)
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default `runs/demo-<signature>`.")
+    ] = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train and evaluate the demo, a small model of speech, sounds and music: offline, two CPU cores. The same as `train demo`.
 
-    Examples: `audio-lm demo` · `audio-lm demo use.scale=tiny` · `audio-lm demo resume=auto`
+    Examples: `audio-lm demo` · `audio-lm demo use.scale=tiny` · `audio-lm demo resume=auto` ·
+    `audio-lm demo --dry-run`
     """
     from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 
     overrides = overrides or []
-    train(RECIPE, overrides if has_synthesizer() else [*overrides, *_without_speech(overrides)])
+    further = [] if has_synthesizer() else _without_speech(overrides)
+    train(RECIPE, [*overrides, *further], out=out, dry_run=dry_run)
 
 
 def _without_speech(overrides: list[str]) -> list[str]:

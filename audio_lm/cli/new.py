@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from audio_lm.cli.options import DryRun
 from audio_lm.common.errors import UserError
 
 STARTER = Path(__file__).parent / "starter"
@@ -33,7 +34,7 @@ def new(
         str, typer.Argument(metavar="NAME", help="Name of the project: small letters, digits, - and _.")
     ],
     out: Annotated[Path | None, typer.Option(help="New folder; default `NAME`.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files without writing them.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Write the starter folder of a project of your own: recipe, mixture, benchmarks, tasks, a metric, a corpus.
 
@@ -44,7 +45,7 @@ def new(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists -- expected a new or an empty folder -- choose another with --out")
     for path, text in files.items():
-        typer.echo(f"{folder / path}" if dry_run else f"wrote {folder / path}")
+        typer.echo(f"{'would write' if dry_run else 'wrote'} {folder / path}")
         if not dry_run:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")

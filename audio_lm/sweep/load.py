@@ -56,6 +56,7 @@ def load_sweep(
     *,
     trusts_code: bool = False,
     report: Report | None = None,
+    prepares: bool = True,
 ) -> Sweep:
     """Load and check a sweep; its corpora are prepared if they are absent and the file has no problem.
 
@@ -63,6 +64,7 @@ def load_sweep(
         overrides: of the base recipe, from the command line; they apply after those of the file.
         trusts_code: the command line allows Python code that comes with a model.
         report: prints the progress of corpora.
+        prepares: False refuses a sweep whose corpora are absent, because nothing may be written.
 
     Raises:
         RecipeError: lists all problems, each with file and line.
@@ -70,7 +72,7 @@ def load_sweep(
     path = _find(path_or_name, report)
     layer = Layer({"name": path.stem})
     merge(layer, read_layer(path))
-    file = _SweepFile(path, layer, tuple(overrides), trusts_code)
+    file = _SweepFile(path, layer, tuple(overrides), trusts_code, prepares)
     sweep = file.load(report)
     if file.problems or sweep is None:
         raise RecipeError(_message(path, list(dict.fromkeys(file.problems))))
@@ -107,6 +109,7 @@ class _SweepFile:
     """Of the command line."""
 
     trusts_code: bool
+    prepares: bool = True
     problems: list[str] = field(default_factory=list)
 
     def load(self, report: Report | None) -> Sweep | None:
@@ -227,6 +230,11 @@ class _SweepFile:
     ) -> StageSizes | None:
         """Sizes of the sources of a stage; corpora that the recipe prepares are prepared if they are absent."""
         try:
+            if key == "recipe" and not self.prepares and (missing := list(_unprepared(recipe))):
+                raise UserError(
+                    f"--dry-run: corpora {missing} are not prepared, and the trials depend on the size of their data -- "
+                    f"`audio-lm sweep plan` prepares them and trains nothing"
+                )
             if key == "recipe":
                 prepare_corpora(recipe, report or _no_report)
             every_task = _with_all_tasks(recipe, shares)
