@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import DryRun, Json, Overwrite, RunPath, TrustCode
+from audio_lm.cli.options import DryRun, Json, Overwrite, RunPath, TrustCode, known_runs
 
 
 def status(
@@ -97,7 +97,9 @@ track = typer.Typer(no_args_is_help=True, help="Synchronize runs with MLflow.")
 
 @track.command("sync")
 def track_sync(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", autocompletion=known_runs)
+    ],
     all_runs: Annotated[
         bool, typer.Option("--all", help="The folders contain runs; synchronize every run in them.")
     ] = False,

@@ -232,7 +232,7 @@ class _SweepFile:
         try:
             if key == "recipe" and not self.prepares and (missing := list(_unprepared(recipe))):
                 raise UserError(
-                    f"--dry-run: corpora {missing} are not prepared, and the trials depend on the size of their data -- "
+                    f"--dry-run: cut-sets {missing} are not prepared, and the trials depend on the size of their data -- "
                     f"`audio-lm sweep plan` prepares them and trains nothing"
                 )
             if key == "recipe":
