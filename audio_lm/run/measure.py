@@ -8,6 +8,7 @@ from audio_lm.common.env import is_main
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import Recipe
 from audio_lm.data.mixture.schedule import Cursor
+from audio_lm.data.progress import progress
 from audio_lm.fault_tolerance.processes import end_data_workers
 from audio_lm.pipeline.benchmark_data import check_benchmarks
 from audio_lm.pipeline.model import build_audio_lm, rates_of
@@ -102,10 +103,13 @@ def measure_recipe(recipe: Recipe) -> RunTime:
             groups.wait()
             benchmarks = BenchmarkTimes(recipe, prepared) if is_main() else None
             stages: list[StageTime] = []
-            for name, stage in recipe.stages.items():
-                speed = measure_stage(recipe, name, prepared, (prepared.plans[name], Cursor()), Path(folder))
-                of_stage = _evaluations(benchmarks, name, is_first=not stages)
-                stages.append(time_of_stage(name, stage, 0, speed, of_stage))
+            with progress("measuring", total=len(recipe.stages), what="stages") as advance:
+                for name, stage in recipe.stages.items():
+                    start = (prepared.plans[name], Cursor())
+                    speed = measure_stage(recipe, name, prepared, start, Path(folder))
+                    of_stage = _evaluations(benchmarks, name, is_first=not stages)
+                    stages.append(time_of_stage(name, stage, 0, speed, of_stage))
+                    advance(1)
             untrained = benchmarks.untrained([*recipe.stages]) if benchmarks else 0.0
             return RunTime(tuple(stages), untrained)
     finally:

@@ -20,6 +20,7 @@ from audio_lm.common.env import is_main, local_rank, rank, world_size
 from audio_lm.common.errors import DataError
 from audio_lm.config.schema import Recipe
 from audio_lm.data.datamodule import MixtureDataModule, packs_of
+from audio_lm.data.progress import progress
 from audio_lm.data.reference import UNREADABLE, Chunk, ReferenceTable, Values, chunks_of
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pipeline.stage_pairs import StagePairs
@@ -62,15 +63,17 @@ def reference_table(
     place = folder / FOLDER / _fingerprint(model, recipe, point, pairs)
     missing = [number for number, chunk in enumerate(chunks) if chunk.read(place) is None]
     missing = all_gather_object(missing)[0]  # the first rank writes them
+    total = sum(len(chunks[number].codes) for number in missing)
     if missing:
-        num_pairs = sum(len(chunks[number].codes) for number in missing)
-        session.print(f"{stage}: computing the log-probabilities of {num_pairs} pairs under the reference")
-    with session.evaluating(is_collective=True), _inference(model, recipe.hardware):
+        session.print(f"{stage}: computing the log-probabilities of {total} pairs under the reference")
+    shown = progress(f"{stage}: reference", total=total, what="pairs", min_total=1)
+    with session.evaluating(is_collective=True), _inference(model, recipe.hardware), shown as advance:
         for number in session.until_stopped(missing, is_collective=True):
             values = _compute(model, pairs, chunks[number], recipe.hardware)
             if is_main():
                 session.check_lease()
                 chunks[number].write(place, values)
+            advance(len(chunks[number].codes))
     session.wait()
     return ReferenceTable(chunks, [_read(chunk, place) for chunk in chunks])
 

@@ -21,6 +21,7 @@ from audio_lm.corpora.imports.importing import import_file
 from audio_lm.corpora.synthesis.by_model import RowsByModel
 from audio_lm.corpora.synthesis.clips import read_pools
 from audio_lm.corpora.synthesis.templates import Row, SynthesisConfig, template_rows
+from audio_lm.data.progress import progress
 
 
 def synthesize(
@@ -60,7 +61,11 @@ def synthesize(
         (cache,) = answers
         with ChatEndpoint(_with_cache(endpoint, cache)) as client:
             rows = RowsByModel(client, pools, config, split)
-            made = list(rows)
+            made: list[Row] = []
+            with progress("dialogues", total=config.num_rows, what="dialogues") as advance:
+                for row in rows:
+                    made.append(row)
+                    advance(1)
         for reason, number in sorted(rows.num_refused.items()):
             report(f"{number} answers of the model were left out: an answer {reason}")
         _write(path, made)

@@ -24,6 +24,7 @@ from audio_lm.common.audio_units import (
     TOKENS_PER_SECOND,
     frames_in,
 )
+from audio_lm.common.protocols import Advance
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.data.audio.decode import Wave
 
@@ -45,6 +46,9 @@ class CutWriter:
             own_labels: names of labels that are not in ``tasks.labels.LABELS``, of a corpus of another package.
         """
         self.own_labels = frozenset(own_labels)
+        self.advance: Advance | None = None
+        """Called with 1 after each clip and each conversation, for progress; not for text rows, which take no time."""
+
         self.folder = folder
         self.final_folder = final_folder.absolute()
         self._audio = folder.absolute() / "audio"
@@ -104,6 +108,8 @@ class CutWriter:
         cuts.append(cut)
         if self._num_samples.get(subset_split, 0) >= SAMPLES_PER_FILE:
             self._write_waiting(subset_split)
+        if wave is not None:
+            self._advance()
         return cut_id
 
     def add_conversation(
@@ -142,7 +148,12 @@ class CutWriter:
             )
         )
         self._ids.add(cut_id)
+        self._advance()
         return cut_id
+
+    def _advance(self) -> None:
+        if self.advance is not None:
+            self.advance(1)
 
     def _recording_of_clip(self, clip: MonoCut) -> Recording:
         if clip.id not in self._recordings_of_clips:
