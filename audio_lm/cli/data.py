@@ -12,6 +12,7 @@ from audio_lm.common.errors import UserError
 from audio_lm.common.source_name import split_source
 
 if TYPE_CHECKING:
+    from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.splitting import SplitBy
 
 
@@ -41,11 +42,11 @@ def prepare(
 
     table = parse_settings(settings or [])
     silence_libraries()
+    from audio_lm.corpora.corpus import describe_preparation
     from audio_lm.corpora.corpus import prepare as prepare_corpus
-    from audio_lm.corpora.corpus import what_preparing_writes
 
     if dry_run:
-        typer.echo(what_preparing_writes(corpus, data_dir, table))
+        typer.echo(describe_preparation(corpus, data_dir, table))
         return
     typer.echo(prepare_corpus(corpus, data_dir, table, typer.echo))
 
@@ -138,7 +139,6 @@ def import_(
     """
     silence_libraries()
     from audio_lm.corpora.imports.common import ImportOptions
-    from audio_lm.corpora.imports.importing import import_file, manifests_of
 
     if show_list or not format_name:
         _list_formats()
@@ -158,12 +158,27 @@ def import_(
         config=config,
         revision=revision,
     )
-    names = split_source(into)
+    _import(format_name, path, data_dir, into, options, overwrite=overwrite, dry_run=dry_run)
+
+
+def _import(
+    format_name: str,
+    path: Path,
+    data_dir: Path,
+    into: str,
+    options: "ImportOptions",
+    *,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    from audio_lm.corpora.imports.importing import import_file, manifests_of
+
+    target = (format_name, path, data_dir, *split_source(into), options)
     if dry_run:
-        for manifest in manifests_of(format_name, path, data_dir, *names, options, overwrite=overwrite):
+        for manifest in manifests_of(*target, overwrite=overwrite):
             typer.echo(f"would write {manifest}")
         return
-    typer.echo(import_file(format_name, path, data_dir, *names, options, typer.echo, overwrite=overwrite))
+    typer.echo(import_file(*target, typer.echo, overwrite=overwrite))
 
 
 def _columns(pairs: Sequence[str], text_column: str, audio_column: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ def demo(
 
 
 def _without_speech(overrides: list[str]) -> list[str]:
-    """Overrides that leave out everything spoken, which is said."""
+    """Overrides that leave out everything spoken; prints that."""
     from audio_lm.common.source_name import parse_source
     from audio_lm.config.leave_out import overrides_without
     from audio_lm.config.load import load_recipe

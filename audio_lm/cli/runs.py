@@ -81,11 +81,11 @@ def export(
     `audio-lm export runs/demo-1a2b3c4d exported --dry-run` · `python exported/run.py asr clip.wav`
     """
     silence_libraries()
-    from audio_lm.export.run import ExportSettings, bytes_of, export_run, what_exporting_writes
+    from audio_lm.export.run import ExportSettings, bytes_of, describe_export, export_run
 
     settings = ExportSettings(stage, step, dtype, bytes_of(shard_size), adapter, overwrite)
     if dry_run:
-        typer.echo(what_exporting_writes(run, folder, settings, trusts_code=trust_code))
+        typer.echo(describe_export(run, folder, settings, trusts_code=trust_code))
         return
     assert context.parent is not None, "a command of the program"
     commands = getattr(context.parent.command, "commands", {})

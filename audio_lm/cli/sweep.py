@@ -77,7 +77,7 @@ def sweep_run(
     """
     silence_libraries()
     if dry_run:
-        _print_what_is_written(file, overrides or [], out, trust_code)
+        _print_files(file, overrides or [], out, trust_code)
         return
     from audio_lm.sweep.start import open_sweep, run_workers
 
@@ -191,7 +191,7 @@ def sweep_submit(
     typer.echo(str(path) if dry_run else slurm.submit(path))
 
 
-def _print_what_is_written(file: str, overrides: list[str], out: Path | None, trust_code: bool) -> None:
+def _print_files(file: str, overrides: list[str], out: Path | None, trust_code: bool) -> None:
     from audio_lm.sweep.design import first_trials
     from audio_lm.sweep.ledger import TRIALS
     from audio_lm.sweep.load import load_sweep

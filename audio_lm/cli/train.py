@@ -52,9 +52,9 @@ def train(
     overrides = [*(overrides or []), *([f"extends={json.dumps(str(extend))}"] if extend else [])]
     composed = load_recipe(recipe, overrides, trusts_code=trust_code)
     if dry_run:
-        from audio_lm.run.dry_run import what_training_writes
+        from audio_lm.run.dry_run import training_files
 
-        typer.echo("\n".join(what_training_writes(composed, out)))
+        typer.echo("\n".join(training_files(composed, out)))
         return
     hardware = composed.recipe.hardware
     if needs_torchrun(hardware.devices, hardware.nodes):

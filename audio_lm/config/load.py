@@ -197,7 +197,7 @@ def load_recipe(
 
 @dataclass
 class _Reading:
-    """What a recipe that is being read has met."""
+    """Problems and notes of a recipe that is being read."""
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

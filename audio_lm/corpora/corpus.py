@@ -56,7 +56,7 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
     return folder
 
 
-def what_preparing_writes(name: str, data_dir: Path, settings: Mapping[str, Any]) -> str:
+def describe_preparation(name: str, data_dir: Path, settings: Mapping[str, Any]) -> str:
     """Sentence about the folder that ``prepare`` would write.
 
     Raises:

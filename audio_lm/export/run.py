@@ -116,9 +116,7 @@ def export_run(
     report(f"{folder}: stage {chosen!r}{when} of {run} as {kind}, {settings.dtype}")
 
 
-def what_exporting_writes(
-    run: Path, folder: Path, settings: ExportSettings, *, trusts_code: bool = False
-) -> str:
+def describe_export(run: Path, folder: Path, settings: ExportSettings, *, trusts_code: bool = False) -> str:
     """Sentence about the folder that ``export_run`` would write; the weights are not read.
 
     Raises:

@@ -1,16 +1,16 @@
-"""What a training run would write, and where: for ``--dry-run``; the data are not read."""
+"""Lines about the files that a training run would write, for ``--dry-run``; the data are not read."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.smoke import has_enough
-from audio_lm.corpora.corpus import what_preparing_writes
+from audio_lm.corpora.corpus import describe_preparation
 from audio_lm.run.folder import RunFolder
 from audio_lm.tracking.mlflow.uri import tracking_uri
 
 
-def what_training_writes(composed: ComposedRecipe, out: Path | None = None) -> Iterator[str]:
+def training_files(composed: ComposedRecipe, out: Path | None = None) -> Iterator[str]:
     """Yield lines about corpora, run folder, stages, benchmarks and tracking.
 
     Args:
@@ -25,7 +25,7 @@ def what_training_writes(composed: ComposedRecipe, out: Path | None = None) -> I
         if has_enough(recipe, name):
             yield f"corpus {name}: {Path(recipe.data_dir) / name} is already prepared"
         else:
-            yield what_preparing_writes(name, Path(recipe.data_dir), settings)
+            yield describe_preparation(name, Path(recipe.data_dir), settings)
     yield f"run folder: {folder.path} ({_state(composed, folder)})"
     for name, stage in recipe.stages.items():
         if recipe.only and name not in recipe.only:

@@ -1,4 +1,4 @@
-"""Files of the working folder win over those of the package, which is said."""
+"""Files of the working folder win over those of the package; a note names them."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_a_task_that_only_the_command_line_names_is_found(folder):
     assert "soft" not in load_recipe("own").recipe.tasks
 
 
-def test_a_file_of_ours_with_the_same_name_is_replaced_and_the_run_says_so(folder):
+def test_a_file_of_ours_with_the_same_name_is_replaced_and_a_note_names_it(folder):
     (folder / "conf" / "model").mkdir()
     (folder / "conf" / "model" / "demo.yaml").write_text(
         "encoder: {width: 16, num_heads: 2}\ntokenizer: {vocab_size: 300}\n"
