@@ -12,7 +12,7 @@ False
 Train a recipe whole, with ``train(composed)``; or take its pieces, ``build_model``, ``build_data`` and
 ``build_module``, and train with a Lightning ``Trainer`` of your own. ``open_run``, ``load_model``, ``predict`` and
 ``evaluate`` read a run from its folder; ``open_model`` and ``evaluate_model`` take any model folder, and ``ChatSession``
-holds a conversation with one.
+holds a conversation with one. ``Task``, ``MetricRow`` and ``Corpus`` are the rows of an extension (``audio-lm new``).
 """
 
 from importlib import import_module
@@ -35,6 +35,14 @@ _MODULE_OF_NAME = {
     "ChatOptions": "audio_lm.chat.conversation",
     "SamplingConfig": "audio_lm.model.decoder.sampling",
     "ground": "audio_lm.chat.grounding",
+    "Task": "audio_lm.tasks.task",
+    "MetricRow": "audio_lm.metrics.registry",
+    "SumMetric": "audio_lm.metrics.clip_metric",
+    "ListMetric": "audio_lm.metrics.clip_metric",
+    "Corpus": "audio_lm.corpora.registry",
+    "Facts": "audio_lm.corpora.published.base",
+    "CutWriter": "audio_lm.corpora.synthetic.writing",
+    "parse_settings": "audio_lm.corpora.settings",
     "AudioLM": "audio_lm.model.audio_lm",
     "MixtureDataModule": "audio_lm.data.datamodule",
     "NextTokenModule": "audio_lm.training.next_token",

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import Overrides, TrustCode
+from audio_lm.cli.options import Json, Overrides, TrustCode
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory on this machine.")
 
 
 @bench.command("loader")
 def bench_loader(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the data loader: order, audio decoding and packing; takes about two minutes.
 
@@ -31,7 +31,7 @@ def bench_loader(
 
 @bench.command("import")
 def bench_import(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the import of a table: a row, the same import repeated, compressed audio; takes about a minute.
 
@@ -45,7 +45,7 @@ def bench_import(
 
 @bench.command("dpo")
 def bench_dpo(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure a step of DPO whose pairs share the encoding of their audio, against one without sharing; takes a minute.
 
@@ -86,7 +86,7 @@ def bench_score(
 
 @bench.command("closed")
 def bench_closed(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure how much faster labels are chosen by probability than generated; takes about a minute.
 
@@ -100,7 +100,7 @@ def bench_closed(
 
 @bench.command("checkpoint")
 def bench_checkpoint(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure how long training waits for a checkpoint on this folder's disk, and the memory of each rank; takes a minute.
 
@@ -121,9 +121,9 @@ def bench_chat(
         ),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=30, help="Length of each of the four clips.")] = 20.0,
-    new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 24,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 24,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Compare turn 5 of a conversation with four clips with starting over: time, and greedy tokens of all turns.
@@ -137,7 +137,7 @@ def bench_chat(
     from audio_lm.chat.speed import bench_turns, format_turns, small_chat_model
 
     loaded = small_chat_model() if model is None else open_chat_model(model, trusts_code=trust_code)
-    figures = bench_turns(loaded, seconds=seconds, new_tokens=new_tokens, rounds=rounds)
+    figures = bench_turns(loaded, seconds=seconds, new_tokens=max_new_tokens, rounds=rounds)
     typer.echo(json.dumps(asdict(figures)) if as_json else "\n".join(format_turns(figures)))
 
 
@@ -149,7 +149,7 @@ def bench_ground(
     ],
     data_dir: Annotated[Path, typer.Option(help="Folder of the cut-sets.")] = Path("data"),
     clips: Annotated[int, typer.Option(min=1, help="Number of clips, from the first.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Find a word in each of some clips and delete it: error of its times, and words that are left.
@@ -173,7 +173,7 @@ def bench_ground(
 @bench.command("contamination")
 def bench_contamination(
     rows: Annotated[int, typer.Option(min=30, help="Rows of benchmark and training together.")] = 100_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the search of `plan` for test clips in training data: planted clips found, false alarms, time; takes two minutes.
 
@@ -217,14 +217,18 @@ def bench_regression(
 def bench_generate(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="Run folder; default a model of the demo's size, random weights."),
+        typer.Argument(
+            metavar="[RUN]", help="Run folder; default a model of the demo's size, random weights."
+        ),
     ] = None,
     source: Annotated[
         str | None,
         typer.Option(help="Cut-set of the questions, such as synthetic/digits-test; default clips of noise."),
     ] = None,
     task: Annotated[str, typer.Option(help="Task of the questions.")] = "asr",
-    stage: Annotated[str | None, typer.Option(help="Stage of the run; default the last with weights.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Stage of the run; default the last with weights.")
+    ] = None,
     data_dir: Annotated[Path, typer.Option(help="Folder of the cut-sets.")] = Path("data"),
     clips: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 64,
     max_seconds: Annotated[
@@ -266,7 +270,7 @@ def bench_step(
         str | None,
         typer.Option(help="Name of a file in conf/model/, with random weights; default a small model."),
     ] = None,
-    stage: Annotated[str | None, typer.Option(help="Trained parts: encoder, llm, lora or all.")] = None,
+    parts: Annotated[str | None, typer.Option(help="Trained parts: encoder, llm, lora or all.")] = None,
     vocabulary: Annotated[int, typer.Option(help="Rows of the language model's embedding tables.")] = 32_000,
     clips: Annotated[int, typer.Option(help="Clips in a step, all in one pack.")] = 4,
     peer_batch: Annotated[int, typer.Option(help="Batch size of Hugging Face's model.")] = 4,
@@ -276,15 +280,15 @@ def bench_step(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile our layers with torch.compile.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Compare a training step with Hugging Face's Qwen2-Audio on the same clips: time, memory, equal losses.
 
-    Without --model and --stage: the two stages and two vocabulary sizes of the project's speed targets, and log-mel;
+    Without --model and --parts: the two stages and two vocabulary sizes of the project's speed targets, and log-mel;
     takes ten minutes.
 
-    Examples: `audio-lm bench step` · `audio-lm bench step --stage lora --json` ·
-    `audio-lm bench step --model qwen2_audio_7b --stage llm --vocabulary 151936 --clips 86 --peer-batch 8 --device cuda`
+    Examples: `audio-lm bench step` · `audio-lm bench step --parts lora --json` ·
+    `audio-lm bench step --model qwen2_audio_7b --parts llm --vocabulary 151936 --clips 86 --peer-batch 8 --device cuda`
     """
     silence_libraries()
     from dataclasses import asdict
@@ -296,7 +300,7 @@ def bench_step(
 
     base = Bench(
         model=SMALL if model is None else load_recipe("demo", [f"use.model={model}"]).recipe.model,
-        stage=stage or "encoder",
+        stage=parts or "encoder",
         num_ids=vocabulary,
         clips=clips,
         peer_batch=peer_batch,
@@ -309,7 +313,7 @@ def bench_step(
     def report(line: str) -> None:
         typer.echo(line, err=as_json)
 
-    if model is None and stage is None:
+    if model is None and parts is None:
         table = bench_steps(base, report=report)
         for name, ratio in table.ratios.items():
             report(f"{name:28} {ratio:.2f} x")
@@ -354,7 +358,7 @@ def bench_sweep_noise(
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=6, help="Seeds, with two trials each.")] = 6,
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Measure by how much common random numbers reduce the variance of a difference between two mixtures of a sweep.

@@ -36,7 +36,7 @@ Stage = Annotated[
     str | None,
     typer.Option(help="Stage of a run; default the last that was trained with conversations."),
 ]
-Url = Annotated[
+Endpoint = Annotated[
     str | None, typer.Option(help="OpenAI-compatible endpoint instead of a model in this process.")
 ]
 Name = Annotated[str, typer.Option(help="Name of the endpoint's model; default the only one that it lists.")]
@@ -54,7 +54,7 @@ def chat(
     long_audio: LongAudio = None,
     channel: Channel = "average",
     stage: Stage = None,
-    url: Url = None,
+    endpoint: Endpoint = None,
     name: Name = "",
     trust_code: TrustCode = False,
 ) -> None:
@@ -64,11 +64,11 @@ def chat(
     to stdout. /help lists the commands.
 
     Examples: `audio-lm chat runs/demo-1a2b3c4d` · `audio-lm chat Qwen2-Audio-7B-Instruct --temperature 0.7 --top-p 0.9` ·
-    `printf '/audio a.wav\nWho speaks?\n' | audio-lm chat runs/demo-1a2b3c4d` · `audio-lm chat --url http://127.0.0.1:8000/v1`
+    `printf '/audio a.wav\nWho speaks?\n' | audio-lm chat runs/demo-1a2b3c4d` · `audio-lm chat --endpoint http://127.0.0.1:8000/v1`
     """
     silence_libraries()
-    if (model is None) == (url is None):
-        given = "both MODEL and --url are" if url else "neither MODEL nor --url is"
+    if (model is None) == (endpoint is None):
+        given = "both MODEL and --endpoint are" if endpoint else "neither MODEL nor --endpoint is"
         raise UserError(f"{given} given -- expected one of them; name a run, or an endpoint")
     if long_audio is not None and long_audio not in LONG_AUDIO:
         raise UserError(unknown("--long-audio", long_audio, LONG_AUDIO, see="audio-lm chat --help"))
@@ -83,8 +83,8 @@ def chat(
             long_audio,  # type: ignore[arg-type]  # checked above
             channel,
         )
-        if url is not None:
-            conversation = _open_endpoint(url, name, options)
+        if endpoint is not None:
+            conversation = _open_endpoint(endpoint, name, options)
         else:
             conversation = _open_model(str(model), stage, options, trusts_code=trust_code)
     _talk(conversation, [str(path) for path in audio or ()])

@@ -7,27 +7,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.cli.options import DryRun, Overwrite, known_corpora, known_formats
 from audio_lm.common.errors import UserError
 from audio_lm.common.source_name import split_source
 
 if TYPE_CHECKING:
+    from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.splitting import SplitBy
 
 
 def prepare(
     corpus: Annotated[
-        str, typer.Argument(help="Name of the corpus, such as synthetic or fsdd; see --list.")
+        str,
+        typer.Argument(
+            help="Name of the corpus, such as synthetic or fsdd; see --list.", autocompletion=known_corpora
+        ),
     ] = "",
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value, such as seed=1 or clips.digits=100.")
     ] = None,
     data_dir: Annotated[Path, typer.Option(help="Folder of prepared corpora.")] = Path("data"),
+    dry_run: DryRun = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the corpora.")] = False,
 ) -> None:
     """Synthesize a corpus, or read a published one, and write its cut-sets.
 
     Examples: `audio-lm prepare synthetic` · `audio-lm prepare synthetic seed=1 clips.digits=100` · `audio-lm prepare fsdd`
-    · `audio-lm prepare --list`
+    · `audio-lm prepare librispeech --dry-run` · `audio-lm prepare --list`
     """
     if show_list or not corpus:
         _list_corpora()
@@ -36,15 +42,21 @@ def prepare(
 
     table = parse_settings(settings or [])
     silence_libraries()
+    from audio_lm.corpora.corpus import describe_preparation
     from audio_lm.corpora.corpus import prepare as prepare_corpus
 
+    if dry_run:
+        typer.echo(describe_preparation(corpus, data_dir, table))
+        return
     typer.echo(prepare_corpus(corpus, data_dir, table, typer.echo))
 
 
 FormatName = Annotated[
     str,
     typer.Argument(
-        metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
+        metavar="FORMAT",
+        help="Name of the format, such as table, kaldi or ms-swift; see --list.",
+        autocompletion=known_formats,
     ),
 ]
 ImportPath = Annotated[
@@ -112,7 +124,8 @@ def import_(
     split: DatasetSplit = "",
     config: Config = "",
     revision: Revision = "",
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
 ) -> None:
     """Make a cut-set from data in the format of another program; audio files and tars stay in place.
@@ -126,7 +139,6 @@ def import_(
     """
     silence_libraries()
     from audio_lm.corpora.imports.common import ImportOptions
-    from audio_lm.corpora.imports.importing import import_file
 
     if show_list or not format_name:
         _list_formats()
@@ -146,8 +158,27 @@ def import_(
         config=config,
         revision=revision,
     )
-    names = split_source(into)
-    typer.echo(import_file(format_name, path, data_dir, *names, options, typer.echo, overwrite=overwrite))
+    _import(format_name, path, data_dir, into, options, overwrite=overwrite, dry_run=dry_run)
+
+
+def _import(
+    format_name: str,
+    path: Path,
+    data_dir: Path,
+    into: str,
+    options: "ImportOptions",
+    *,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    from audio_lm.corpora.imports.importing import import_file, manifests_of
+
+    target = (format_name, path, data_dir, *split_source(into), options)
+    if dry_run:
+        for manifest in manifests_of(*target, overwrite=overwrite):
+            typer.echo(f"would write {manifest}")
+        return
+    typer.echo(import_file(*target, typer.echo, overwrite=overwrite))
 
 
 def _columns(pairs: Sequence[str], text_column: str, audio_column: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import EvaluationOverrides, TrustCode
+from audio_lm.cli.options import EvaluationOverrides, Json, TrustCode, known_runs
 from audio_lm.common.errors import UserError
 
 ModelPath = Annotated[
@@ -201,7 +201,11 @@ def _options_of_a_file(metrics: Names, language: str | None, as_json: bool) -> l
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Folders of runs, or of evaluations of other models."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Folders of runs, or of evaluations of other models.",
+            autocompletion=known_runs,
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -210,6 +214,7 @@ def report(
         ),
     ] = None,
     details: Details = False,
+    as_json: Json = False,
 ) -> None:
     """Print scores with 95 % intervals, beside those of baselines, controls and publications; compare runs.
 
@@ -217,9 +222,9 @@ def report(
     answered; a difference whose paired interval contains 0 is called noise.
 
     Examples: `audio-lm report runs/demo-1a2b3c4d` · `audio-lm report runs/demo-1a2b3c4d --details` ·
-    `audio-lm report runs/demo-1a2b3c4d runs/demo-5e6f7a8b --out report`
+    `audio-lm report runs/demo-1a2b3c4d runs/demo-5e6f7a8b --out report` · `audio-lm report runs/demo-1a2b3c4d --json`
     """
     silence_libraries()
     from audio_lm.run.report_runs import report_runs
 
-    report_runs(runs, out=out, details=details)
+    report_runs(runs, out=out, details=details, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import TrustCode, paused_gc
+from audio_lm.cli.options import DryRun, TrustCode, paused_gc
 from audio_lm.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def edit(
     task: Task = None,
     stage: Stage = None,
     channel: Channel = "average",
+    dry_run: DryRun = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Remove, replace or cover words of a recording; the result is a new file, with short crossfades.
@@ -119,16 +120,15 @@ def edit(
         check_target(out)
         found = _find(model, audio, words, (task, stage, channel), trusts_code=trust_code)
         spans = choose_spans(found, occurrence)
-        edit_file(
-            audio,
-            out,
-            spans,
-            Edit(
-                "delete" if delete else "bleep" if bleep else "replace",
-                replace_with,
-                MARGIN if margin is None else margin,
-            ),
+        change = Edit(
+            "delete" if delete else "bleep" if bleep else "replace",
+            replace_with,
+            MARGIN if margin is None else margin,
         )
+        if dry_run:
+            typer.echo(f"would write {out}; words: {len(spans)}")
+        else:
+            edit_file(audio, out, spans, change)
     for span in spans:
         typer.echo(f"{span.start:.2f} {span.end:.2f} {span.words}")
 

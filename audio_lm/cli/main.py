@@ -14,9 +14,11 @@ from audio_lm.cli import (
     bench,
     chat,
     data,
+    demo,
     evaluation,
     ground,
     judge,
+    new,
     runs,
     serve,
     sweep,
@@ -33,8 +35,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Train audio-language models from recipes.\n\n"
-    "Start with `audio-lm train demo` (offline, two cores), then `audio-lm describe demo`.",
+    "Start with `audio-lm demo` (offline, two cores), then `audio-lm describe demo`.",
 )
+app.command()(demo.demo)
+app.command()(new.new)
 app.command()(train.train)
 app.command()(train.describe)
 app.command()(train.plan)

@@ -22,6 +22,35 @@ def known_recipes(incomplete: str) -> list[str]:
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
+def known_runs(incomplete: str) -> list[str]:
+    """Folders of runs in ``runs/``, newest first, for shell completion."""
+    from audio_lm.config.load import RECIPE, RUNS
+
+    files = sorted(RUNS.glob(f"*/{RECIPE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [str(path.parent) for path in files if str(path).startswith(incomplete)]
+
+
+def known_corpora(incomplete: str) -> list[str]:
+    """Names of corpora, for shell completion."""
+    from audio_lm.corpora.registry import CORPORA
+
+    return [name for name in CORPORA if name.startswith(incomplete)]
+
+
+def known_formats(incomplete: str) -> list[str]:
+    """Names of import formats, for shell completion."""
+    from audio_lm.corpora.imports.registry import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
+def known_sweeps(incomplete: str) -> list[str]:
+    """Names of sweep files, for shell completion."""
+    from audio_lm.config.resources import resource_names
+
+    return [name for name in resource_names("recipes", "sweeps") if name.startswith(incomplete)]
+
+
 def known_keys(context: typer.Context, incomplete: str) -> list[str]:
     """Settings of the recipe given earlier on the command line, for shell completion."""
     from audio_lm.config.load import override_keys
@@ -52,7 +81,14 @@ Verbose = Annotated[
         "--verbose", help="Keep debug messages in the run's `run.log`, beside those of a normal run."
     ),
 ]
-RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/demo-1a2b3c4d.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be written, and where; nothing is written.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote.")]
+RunPath = Annotated[
+    Path, typer.Argument(help="Folder of a run, such as runs/demo-1a2b3c4d.", autocompletion=known_runs)
+]
 
 
 @contextmanager

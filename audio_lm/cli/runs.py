@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import RunPath, TrustCode
+from audio_lm.cli.options import DryRun, Json, Overwrite, RunPath, TrustCode, known_runs
 
 
 def status(
     run: RunPath,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    watch: Annotated[bool, typer.Option(help="Refresh every two seconds until the run ends.")] = False,
+    as_json: Json = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh every two seconds until the run ends.")
+    ] = False,
 ) -> None:
     """Show the progress of a run: step, speed, checkpoint, ranks, restarts; on any machine that can read its folder.
 
@@ -65,7 +67,8 @@ def export(
         ),
     ] = False,
     shard_size: Annotated[str, typer.Option(help="Maximum size of a weight file.")] = "5GB",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Write a run's model as a Qwen2-Audio folder for transformers 4.57 and 5 and `transformers serve`.
@@ -74,12 +77,16 @@ def export(
 
     Examples: `audio-lm export runs/demo-1a2b3c4d exported` · `audio-lm export runs/demo-1a2b3c4d exported --dtype bfloat16` ·
     `audio-lm export runs/demo-1a2b3c4d exported --stage pretrain --step 200` ·
-    `audio-lm export runs/lora-1a2b3c4d adapter --adapter` · `python exported/run.py asr clip.wav`
+    `audio-lm export runs/lora-1a2b3c4d adapter --adapter` ·
+    `audio-lm export runs/demo-1a2b3c4d exported --dry-run` · `python exported/run.py asr clip.wav`
     """
     silence_libraries()
-    from audio_lm.export.run import ExportSettings, bytes_of, export_run
+    from audio_lm.export.run import ExportSettings, bytes_of, describe_export, export_run
 
     settings = ExportSettings(stage, step, dtype, bytes_of(shard_size), adapter, overwrite)
+    if dry_run:
+        typer.echo(describe_export(run, folder, settings, trusts_code=trust_code))
+        return
     assert context.parent is not None, "a command of the program"
     commands = getattr(context.parent.command, "commands", {})
     export_run(run, folder, settings, commands=commands, report=typer.echo, trusts_code=trust_code)
@@ -90,7 +97,9 @@ track = typer.Typer(no_args_is_help=True, help="Synchronize runs with MLflow.")
 
 @track.command("sync")
 def track_sync(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", autocompletion=known_runs)
+    ],
     all_runs: Annotated[
         bool, typer.Option("--all", help="The folders contain runs; synchronize every run in them.")
     ] = False,

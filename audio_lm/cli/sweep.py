@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import Overrides, TrustCode
+from audio_lm.cli.options import DryRun, Json, Overrides, TrustCode, known_sweeps
 from audio_lm.cli.sweep_fit import sweep_experts, sweep_extend, sweep_fit, sweep_verify
 from audio_lm.cli.sweep_options import SweepName
 from audio_lm.cli.sweep_plan import plan
@@ -45,7 +45,12 @@ sweep.command("experts")(sweep_experts)
 sweep.command("report")(sweep_report)
 
 SweepFile = Annotated[
-    str, typer.Argument(metavar="FILE", help="A sweep file, or the name of one in recipes/sweeps/.")
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A sweep file, or the name of one in recipes/sweeps/.",
+        autocompletion=known_sweeps,
+    ),
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Run failed trials again, after the cause was removed.")
@@ -60,6 +65,7 @@ def sweep_run(
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time on this machine.")] = 1,
     retry_failed: RetryFailed = False,
     out: Out = None,
+    dry_run: DryRun = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Run the trials of a sweep; those that were interrupted go on from their checkpoints.
@@ -67,9 +73,12 @@ def sweep_run(
     More workers, here or on other machines that share the folder, join in with `audio-lm sweep work`.
 
     Examples: `audio-lm sweep demo_mixture` · `audio-lm sweep recipes/sweeps/demo_mixture.yaml --workers 2` ·
-    `audio-lm sweep demo_mixture stages.pretrain.steps=50`
+    `audio-lm sweep demo_mixture stages.pretrain.steps=50` · `audio-lm sweep demo_mixture --dry-run`
     """
     silence_libraries()
+    if dry_run:
+        _print_files(file, overrides or [], out, trust_code)
+        return
     from audio_lm.sweep.start import open_sweep, run_workers
 
     ledger = open_sweep(file, overrides or [], out=out, trusts_code=trust_code, report=_report)
@@ -114,8 +123,10 @@ def sweep_work(
 @sweep.command("status")
 def sweep_status(
     name: SweepName,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    watch: Annotated[bool, typer.Option(help="Refresh every two seconds until no trial is left.")] = False,
+    as_json: Json = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh every two seconds until no trial is left.")
+    ] = False,
 ) -> None:
     """Show trials done, running and failed, and the time left; on any machine that can read the folder.
 
@@ -178,6 +189,18 @@ def sweep_submit(
     path = script or Path(f"{facts.name}.sbatch")
     slurm.write_script(path, array_script(composed, facts, ledger.folder, job, num_tasks=workers))
     typer.echo(str(path) if dry_run else slurm.submit(path))
+
+
+def _print_files(file: str, overrides: list[str], out: Path | None, trust_code: bool) -> None:
+    from audio_lm.sweep.design import first_trials
+    from audio_lm.sweep.ledger import TRIALS
+    from audio_lm.sweep.load import load_sweep
+
+    loaded = load_sweep(file, overrides, trusts_code=trust_code, prepares=False)
+    folder = out or loaded.folder
+    typer.echo(
+        f"would write {folder}: {len(first_trials(loaded))} runs in {folder / TRIALS}, tables and a report"
+    )
 
 
 def _report(message: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.cli.options import Json
 from audio_lm.cli.sweep_options import MetricOfFile, MetricsFile, ResultsPlace, SweepName
 from audio_lm.common.errors import UserError
 
@@ -44,7 +45,7 @@ def sweep_fit(
         ),
     ] = None,
     next_points: Annotated[int, typer.Option("--next", min=0, help="Mixtures to propose.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Fit a regression per metric, and print how far it can be trusted and the best mixture.
 
@@ -79,12 +80,12 @@ def sweep_fit(
 
 def sweep_extend(
     name: SweepName,
-    count: Annotated[int, typer.Option(min=1, help="Trials to add.")] = 4,
+    num: Annotated[int, typer.Option(min=1, help="Number of trials to add.")] = 4,
     reuse: Reuse = None,
 ) -> None:
     """Add the most promising mixtures to a sweep; `audio-lm sweep work` runs them.
 
-    Examples: `audio-lm sweep extend demo_mixture --count 6` · `audio-lm sweep work demo_mixture`
+    Examples: `audio-lm sweep extend demo_mixture --num 6` · `audio-lm sweep work demo_mixture`
     """
     silence_libraries()
     from audio_lm.sweep.extend import add_proposals
@@ -94,14 +95,14 @@ def sweep_extend(
     ledger = find_sweep(name)
     sweep = sweep_of(ledger)
     fit = fit_sweep(ledger, sweep, None if reuse is None else _table_at(reuse))
-    trials = add_proposals(ledger, sweep, fit, count)
+    trials = add_proposals(ledger, sweep, fit, num)
     for trial in trials:
         typer.echo(
             f"trial {trial.name}: " + ", ".join(f"{task} {share:.3f}" for task, share in trial.shares.items())
         )
-    if len(trials) < count:
+    if len(trials) < num:
         typer.echo(
-            f"{count - len(trials)} fewer than wanted: the others exceed the repetition limits of the sweep"
+            f"{num - len(trials)} fewer than wanted: the others exceed the repetition limits of the sweep"
         )
     typer.echo(f"run them: audio-lm sweep work {ledger.folder}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import Overrides, TrustCode, paused_gc
+from audio_lm.cli.options import Json, Overrides, TrustCode, paused_gc
 
 if TYPE_CHECKING:
     from audio_lm.run.time_estimate import RunTime
@@ -19,7 +19,7 @@ SWEEP_HELP = "A file, or the name of a sweep in recipes/sweeps/."
 def plan(
     sweep: Annotated[Path, typer.Argument(help=SWEEP_HELP)],
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     measure: Annotated[
         bool,
         typer.Option("--measure", help="Run a few steps of a trial here, and print the time of all trials."),

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.cli.options import DryRun, Overwrite
 from audio_lm.common.errors import UserError
 
 
@@ -27,7 +28,8 @@ def synthesize(
     ] = "",
     model: Annotated[str, typer.Option(help="Model of the endpoint, if it has several.")] = "",
     data_dir: Annotated[Path, typer.Option(help="Folder of cut-sets.")] = Path("data"),
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Make dialogues and preference pairs from the labels of clips, by templates or by a language model.
 
@@ -39,9 +41,14 @@ def synthesize(
         raise UserError("--model was given without --endpoint -- expected the URL of its server; add it")
     silence_libraries()
     from audio_lm.common.chat_endpoint import EndpointConfig
+    from audio_lm.corpora.synthesis.synthesize import files_of
     from audio_lm.corpora.synthesis.synthesize import synthesize as make
     from audio_lm.corpora.synthesis.templates import SynthesisConfig
 
     config = SynthesisConfig(num, pairs, several, seed)
+    if dry_run:
+        for path in files_of(into, data_dir, overwrite=overwrite, by_model=bool(endpoint)):
+            typer.echo(f"would write {path}, up to {num} dialogues")
+        return
     server = EndpointConfig(endpoint, model) if endpoint else None
     typer.echo(make(sources, into, data_dir, config, typer.echo, endpoint=server, overwrite=overwrite))

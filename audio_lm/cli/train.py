@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import Overrides, RecipeName, TrustCode, Verbose, paused_gc
+from audio_lm.cli.options import DryRun, Json, Overrides, RecipeName, TrustCode, Verbose, paused_gc
 from audio_lm.common.env import is_main
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def train(
             help="Run whose trained state this run goes on from: more steps, another schedule or rates."
         ),
     ] = None,
+    dry_run: DryRun = False,
     trust_code: TrustCode = False,
     verbose: Verbose = False,
 ) -> None:
@@ -38,7 +39,7 @@ def train(
     Examples: `audio-lm train demo` · `audio-lm train demo seed=1 stages.chat.steps=200` ·
     `audio-lm train demo resume=auto` · `audio-lm train demo only=[chat]` · `audio-lm train demo use.scale=tiny` ·
     `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4` ·
-    `audio-lm train demo --extend runs/demo-1a2b3c4d stages.chat.steps=1200`
+    `audio-lm train demo --extend runs/demo-1a2b3c4d stages.chat.steps=1200` · `audio-lm train demo --dry-run`
     """
     from audio_lm.common.env import rank
     from audio_lm.config.load import load_recipe
@@ -50,6 +51,11 @@ def train(
     silence_libraries()
     overrides = [*(overrides or []), *([f"extends={json.dumps(str(extend))}"] if extend else [])]
     composed = load_recipe(recipe, overrides, trusts_code=trust_code)
+    if dry_run:
+        from audio_lm.run.dry_run import training_files
+
+        typer.echo("\n".join(training_files(composed, out)))
+        return
     hardware = composed.recipe.hardware
     if needs_torchrun(hardware.devices, hardware.nodes):
         flags = [name for name, is_set in (("--trust-code", trust_code), ("--verbose", verbose)) if is_set]
@@ -75,7 +81,9 @@ def describe(
     recipe: RecipeName,
     overrides: Overrides = None,
     examples: Annotated[int, typer.Option(help="Number of rendered examples of each task.")] = 2,
-    where: Annotated[bool, typer.Option(help="Show the file and line of every value instead.")] = False,
+    where: Annotated[
+        bool, typer.Option("--where", help="Show the file and line of every value instead.")
+    ] = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Show a recipe as a table of stages, with a few rendered examples of each task.
@@ -95,10 +103,12 @@ def describe(
 def plan(
     recipe: RecipeName,
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     measure: Annotated[
         bool,
-        typer.Option("--measure", help="Run a few steps of each stage here, and print the time of the run."),
+        typer.Option(
+            "--measure", help="Run a few steps of each stage here, and print the time of the whole run."
+        ),
     ] = False,
     trust_code: TrustCode = False,
 ) -> None:

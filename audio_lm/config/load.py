@@ -1,6 +1,7 @@
 """Recipe loader: merges defaults, pieces of ``conf/``, the recipe and overrides, with the origin of each value.
 
-    schema defaults < pieces of ``use`` < the recipe of ``use.recipe`` < the recipe < ``use.scale`` < the command line
+    schema defaults < pieces of ``use``, and tasks of ``conf/task`` < the recipe of ``use.recipe`` < the recipe
+    < ``use.scale`` < the command line
 
 All problems are reported at once, each with file and line. OmegaConf is used only in this
 module; the rest of the project gets frozen dataclasses.
@@ -11,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,11 @@ from audio_lm.config.checks import (
     untrusted_code,
 )
 from audio_lm.config.overrides import apply_overrides, parse_use_overrides
-from audio_lm.config.own_tasks import fill_metrics
+from audio_lm.config.own_tasks import fill_metrics, names_of_tasks
 from audio_lm.config.published_sizes import drop_sizes_of_other_weights, with_sizes
-from audio_lm.config.recipe_files import BASE, find_recipe, names_in, recipe_chain, used_pieces
+from audio_lm.config.recipe_files import BASE, find_recipe, recipe_chain, used_pieces
 from audio_lm.config.renamed_keys import remove_old_keys, rename_old_keys
+from audio_lm.config.resources import find_resource, resource_names, unknown_resource
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe
 from audio_lm.config.smoke import SmokeRecipe, shrink_corpus, with_smoke_data
@@ -45,12 +47,13 @@ from audio_lm.config.yaml_layers import (
     drop,
     flatten,
     merge,
+    merge_trees,
     nest,
     read_layer,
     table_at,
 )
+from audio_lm.tasks.registry import TASKS
 
-PACKAGE = Path(__file__).parents[1]
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
 PUBLISHED = "published"
 BESIDE_EVALUATION = ("guard", PUBLISHED)
@@ -131,15 +134,9 @@ def _modified_at(path: Path) -> float:
         return 0.0  # it was moved in the meantime
 
 
-def resource_folder(kind: str) -> Path:
-    """Folder ``recipes`` or ``conf``: inside an installed wheel, else next to the package."""
-    installed = PACKAGE / f"_{kind}"
-    return installed if installed.is_dir() else PACKAGE.parent / kind
-
-
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes; those of a subfolder begin with it."""
-    return names_in(resource_folder("recipes"))
+    """Names of the recipes of this package and of the working folder; those of a subfolder begin with it."""
+    return resource_names("recipes")
 
 
 def load_recipe(
@@ -162,21 +159,23 @@ def load_recipe(
     Raises:
         RecipeError: lists all problems, each with file and line.
     """
-    path = find_recipe(path_or_name, resource_folder("recipes"))
-    chain = [_kept_layer(path)] if is_complete else recipe_chain(path, resource_folder("recipes"))
-    used, problems = parse_use_overrides(overrides), list[str]()
-    pieces = _pieces(Layer({}) if is_complete else used_pieces(chain), used, problems)
+    reading = _Reading()
+    path, problems = find_recipe(path_or_name, reading.notes), reading.problems
+    chain = [_kept_layer(path)] if is_complete else recipe_chain(path, reading.notes)
+    used = parse_use_overrides(overrides)
+    pieces = _pieces(Layer({}) if is_complete else used_pieces(chain), used, reading)
     base = [Layer({"name": path.stem}), below or Layer({})]
     merged = Layer({})
     for layer in [*base, *chain, *pieces] if is_complete else [*base, *pieces, *chain]:
         merge(merged, layer)
         _check_number_of_stages(merged)
-        _expand_mixtures(merged, problems)  # a variant may change a mixture that its counterpart names
+        # A variant may change a mixture that its counterpart names.
+        _expand_names(merged, reading, is_complete=is_complete)
     if not is_complete:
-        _apply_scale(merged, used, problems)
+        _apply_scale(merged, used, reading)
     apply_overrides(merged, overrides, problems)
     problems += remove_old_keys(merged.tree, merged.where)
-    _expand_mixtures(merged, problems)
+    _expand_names(merged, reading, is_complete=is_complete)
     drop_sizes_of_other_weights(merged)
     fill_metrics(merged)
     fill_prompts(merged)
@@ -196,7 +195,16 @@ def load_recipe(
     for stage in container["stages"].values():
         _drop_unset(stage, WRITTEN_WHERE_SET_IN_A_STAGE)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
-    return ComposedRecipe(smoke.recipe, text, merged.where, signature_of(container), smoke.notes)
+    notes = tuple(dict.fromkeys(note for note in (*reading.notes, *smoke.notes) if note))
+    return ComposedRecipe(smoke.recipe, text, merged.where, signature_of(container), notes)
+
+
+@dataclass
+class _Reading:
+    """Problems and notes of a recipe that is being read."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def _drop_unset(tree: Tree, keys: Sequence[str]) -> None:
@@ -212,13 +220,13 @@ def _kept_layer(path: Path) -> Layer:
     return layer
 
 
-def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
+def _pieces(recipe: Layer, overrides: Tree, reading: _Reading) -> list[Layer]:
     """Pieces of ``conf/`` that a recipe and the command line use, except ``use.scale``."""
     names = as_table(recipe.tree.get("use")) | overrides
     layers = []
     for kind, name in _each_set(names):
         if kind in PIECE_OF_USE:
-            piece = _piece(kind, name, recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
+            piece = _piece(kind, name, recipe.where.get(f"use.{kind}", COMMAND_LINE), reading)
             key = PIECE_OF_USE[kind]
             tables = BESIDE_EVALUATION if kind == "benchmarks" else ()
             beside = {table: piece.tree.pop(table) for table in tables if table in piece.tree}
@@ -228,13 +236,15 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
             }
             layers.append(Layer({key: piece.tree} | beside, where))
         elif kind == BASE and kind in overrides:
-            problems.append(
+            reading.problems.append(
                 f"{COMMAND_LINE}: `use.{BASE}` is {name[:60]!r} -- expected in the file of a recipe only -- name that "
                 f"recipe in the command"
             )
         elif kind not in (BASE, "scale"):
             at = recipe.where.get(f"use.{kind}", COMMAND_LINE)
-            problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, BASE, 'scale'], see='conf/')}")
+            reading.problems.append(
+                f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, BASE, 'scale'], see='conf/')}"
+            )
     return layers
 
 
@@ -245,15 +255,17 @@ def _each_set(used: Tree) -> Iterator[tuple[str, str]]:
             yield kind, name.strip()
 
 
-def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
-    folder = resource_folder("conf") / kind
-    path = folder / f"{name}.yaml"
-    if not is_name(name) or not path.is_file():
-        known = [file.stem for file in folder.glob("*.yaml")]  # a name with a slash is no path
-        problems.append(f"{at}: {unknown(kind, name, known, see=f'conf/{kind}/')}")
+def _piece(kind: str, name: str, at: str, reading: _Reading) -> Layer:
+    found = (
+        find_resource("conf", f"{kind}/{name}") if is_name(name) else None
+    )  # a name with a slash is no path
+    if found is None:
+        reading.problems.append(f"{at}: {unknown_resource('conf', kind, name, kind)}")
         return Layer({})
-    layer = read_layer(path)
-    return Layer(layer.tree, {key: f"conf/{at}" for key, at in layer.where.items()})
+    reading.notes.append(found.note)
+    layer = read_layer(found.path)
+    lines = {key: place.rpartition(":")[2] for key, place in layer.where.items()}
+    return Layer(layer.tree, {key: f"{found.shown}:{line}" for key, line in lines.items()})
 
 
 def _check_number_of_stages(merged: Layer) -> None:
@@ -264,18 +276,27 @@ def _check_number_of_stages(merged: Layer) -> None:
         )
 
 
-def _expand_mixtures(merged: Layer, problems: list[str]) -> None:
-    """Replace the name of a mixture in a stage by its table."""
+def _expand_names(merged: Layer, reading: _Reading, *, is_complete: bool) -> None:
+    """Replace the name of a mixture in a stage by its table, and add the tasks that have a file in ``conf/task``."""
     for name, stage in as_table(merged.tree.get("stages")).items():
         for key in NAMED_MIXTURES if isinstance(stage, dict) else ():
             if isinstance(stage.get(key), str):
                 place = f"stages.{name}.{key}"
-                piece = _piece("mixture", stage[key], merged.where.get(place, COMMAND_LINE), problems)
+                piece = _piece("mixture", stage[key], merged.where.get(place, COMMAND_LINE), reading)
                 stage[key] = piece.tree
                 merged.where |= {f"{place}.{inner}": at for inner, at in piece.where.items()}
+    own = as_table(merged.tree.get("tasks"))
+    for task in names_of_tasks(merged):
+        is_kept = is_complete and (task in own or task in TASKS)  # a run has all settings of its tasks
+        if not is_kept and is_name(task) and find_resource("conf", f"task/{task}"):
+            piece = _piece("task", task, COMMAND_LINE, reading)
+            key = f"tasks.{task}"
+            places = {f"{key}.{inner}": at for inner, at in piece.where.items()}
+            merged.tree = merge_trees(nest(key, piece.tree), merged.tree)
+            merged.where = places | merged.where
 
 
-def _apply_scale(merged: Layer, overrides: Tree, problems: list[str]) -> None:
+def _apply_scale(merged: Layer, overrides: Tree, reading: _Reading) -> None:
     """Merge the piece of ``use.scale`` above the recipe; its stage or benchmark ``"*"`` applies to all.
 
     A table within ``"*"``, such as ``grpo``, applies to those that have it.
@@ -283,7 +304,7 @@ def _apply_scale(merged: Layer, overrides: Tree, problems: list[str]) -> None:
     name = overrides.get("scale") or as_table(merged.tree.get("use")).get("scale")
     if not name:
         return
-    piece = _piece("scale", str(name), merged.where.get("use.scale", COMMAND_LINE), problems)
+    piece = _piece("scale", str(name), merged.where.get("use.scale", COMMAND_LINE), reading)
     for key in WILDCARD_TABLES:
         _apply_wildcard(merged, piece, key)
     _shrink_corpora(merged, piece)

@@ -65,7 +65,7 @@ def key_of_override(override: str) -> str:
 
 def apply_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
     """Apply the overrides of the command line; appends messages to ``problems``."""
-    for override in (one for override in overrides for one in _every_entry(override, merged.tree)):
+    for override in (each for given in overrides for each in _every_entry(given, merged.tree)):
         if override.startswith("~"):
             delete_key(merged.tree, override[1:], problems)
             continue

@@ -51,6 +51,17 @@ def _check_tags(name: str, config: OwnTaskConfig) -> None:
     check_tags(own_task(name, config))
 
 
+def names_of_tasks(merged: Layer) -> list[str]:
+    """Names of all tasks that mixtures and benchmarks of a recipe have, before its schema is checked."""
+    names: list[Any] = []
+    for stage in as_table(merged.tree.get("stages")).values():
+        for key in ("mixture", "validation"):
+            names += as_table(table_at(stage, f"{key}.sources"))
+    benchmarks = as_table(table_at(merged.tree, "evaluation.benchmarks"))
+    names += [as_table(benchmark).get("task") for benchmark in benchmarks.values()]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
 def fill_metrics(merged: Layer) -> None:
     """Give a benchmark that names no metrics those of its task, in place."""
     own = as_table(merged.tree.get("tasks"))

@@ -7,26 +7,22 @@ depend on the recipe schema.
 import os
 from pathlib import Path
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError
 from audio_lm.common.names import is_name
+from audio_lm.config.resources import SUFFIX, SWEEPS, Resource, find_resource, unknown_resource
 from audio_lm.config.yaml_layers import Layer, as_table, read_layer
 
 BASE = "recipe"  # key of `use`
-SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (SUFFIX, ".yml")
 TOP = "recipes"
-SWEEPS = "sweeps"
-"""Subfolder whose files are no recipes."""
 MAX_CHAIN = 8
 
 
-def names_in(folder: Path) -> list[str]:
-    """Names of the recipes in a folder, ``subfolder/name`` for those below it."""
-    found = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
-    return sorted(name.as_posix() for name in found if name.parts[0] != SWEEPS)
+def find_recipe(path_or_name: str | Path, notes: list[str]) -> Path:
+    """File of a recipe: a path, or the name of one of the working folder or of this package.
 
-
-def find_recipe(path_or_name: str | Path, folder: Path) -> Path:
-    """File of a recipe: a path, or the name of one in ``folder``.
+    Args:
+        notes: messages for the console are appended.
 
     Raises:
         RecipeError: there is no such recipe; names the nearest.
@@ -34,16 +30,21 @@ def find_recipe(path_or_name: str | Path, folder: Path) -> Path:
     path = Path(path_or_name)
     if path.suffix in SUFFIXES and os.path.isfile(path):
         return path
-    found = _named(path.with_suffix("") if path.suffix in SUFFIXES else path, folder)
+    found = _named(path.with_suffix("") if path.suffix in SUFFIXES else path)
     if found is None:
-        raise RecipeError(_unknown(str(path_or_name), folder))
-    return found
+        raise RecipeError(unknown_resource("recipes", "recipe", str(path_or_name)))
+    notes.append(found.note)
+    return found.path
 
 
-def recipe_chain(path: Path, folder: Path) -> list[Layer]:
+def recipe_chain(path: Path, notes: list[str]) -> list[Layer]:
     """Layers of a recipe and of those below it, lowest precedence first.
 
-    A name in ``use.recipe`` is that of a file beside the recipe, or of a recipe in ``folder``.
+    A name in ``use.recipe`` is that of a file beside the recipe, or of a recipe that ``find_recipe`` finds. A recipe that
+    names itself is a variant of the one of this package.
+
+    Args:
+        notes: messages for the console are appended.
 
     Raises:
         RecipeError: a recipe of the chain is unknown, or the chain is a circle.
@@ -56,7 +57,7 @@ def recipe_chain(path: Path, folder: Path) -> list[Layer]:
                 f"{at}: use.{BASE} is {name!r}, the {MAX_CHAIN + 1}th recipe of a chain -- expected {MAX_CHAIN} at most, and "
                 f"no circle -- name the recipe at its start"
             )
-        path = _base(str(name), path, folder, at)
+        path = _base(str(name), path, at, notes)
         base = read_layer(path)
         base.tree.pop("name", None)
         layers.insert(0, base)
@@ -73,24 +74,22 @@ def used_pieces(layers: list[Layer]) -> Layer:
     return Layer({"use": used}, where)
 
 
-def _base(name: str, path: Path, folder: Path, at: str) -> Path:
+def _base(name: str, path: Path, at: str, notes: list[str]) -> Path:
     """File that a recipe names; folders elsewhere cannot be named, because the recipe may be somebody else's."""
-    beside, found = path.parent / f"{name}.yaml", _named(Path(name), folder)
+    beside, found = path.parent / f"{name}{SUFFIX}", _named(Path(name))
     if is_name(name) and beside.is_file() and beside.absolute() != path.absolute():
         return beside
+    if found is not None and found.path.absolute() == path.absolute():
+        found = _named(Path(name), is_shipped=True)
     if found is None:
-        raise RecipeError(f"{at}: {_unknown(name, folder)}")
-    return found
+        raise RecipeError(f"{at}: {unknown_resource('recipes', 'recipe', name)}")
+    notes.append(found.note)
+    return found.path
 
 
-def _named(name: Path, folder: Path) -> Path | None:
-    """File of the recipe with a name, in ``folder`` or a subfolder; None if there is none."""
+def _named(name: Path, *, is_shipped: bool = False) -> Resource | None:
+    """File of the recipe with a name; None if there is none."""
     parts = name.parts[1:] if name.parts[:1] == (TOP,) else name.parts
-    if not parts or parts[0] == SWEEPS or not all(map(is_name, parts)):
+    if not parts or parts[0] == SWEEPS:
         return None
-    path = folder.joinpath(*parts[:-1], f"{parts[-1]}.yaml")
-    return path if os.path.isfile(path) else None
-
-
-def _unknown(name: str, folder: Path) -> str:
-    return unknown("recipe", name, names_in(folder), see=f"{folder.name}/")
+    return find_resource("recipes", "/".join(parts), is_shipped=is_shipped)

@@ -18,7 +18,7 @@ from typing import Any
 from audio_lm.common.errors import UserError
 from audio_lm.common.files import partial_folder, put_folder, read_table, write_json
 from audio_lm.common.protocols import Report
-from audio_lm.corpora.registry import find_corpus
+from audio_lm.corpora.registry import Corpus, find_corpus
 
 PREPARED = "prepared.json"
 
@@ -38,16 +38,7 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
         DataError: the source data are missing or unusable.
         UserError: the folder cannot be written, or a run reads the corpus that would be replaced.
     """
-    corpus = find_corpus(name)
-    read = corpus.read_settings(settings)
-    folder = data_dir.absolute() / name
-    made_from = {
-        "corpus": name,
-        "version": corpus.version,
-        "folder": str(folder),  # manifests contain absolute paths
-        "settings": asdict(read),
-        "conditions": dict(corpus.conditions()),
-    }
+    corpus, read, folder, made_from = _parts_of(name, data_dir, settings)
     if is_prepared(folder, made_from):
         report(f"corpus {name}: {folder} is up to date")
         return folder
@@ -66,6 +57,36 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
         put_folder(partial, folder)
     report(f"corpus {name}: done")
     return folder
+
+
+def describe_preparation(name: str, data_dir: Path, settings: Mapping[str, Any]) -> str:
+    """Sentence about the folder that ``prepare`` would write.
+
+    Raises:
+        RecipeError: the corpus or a setting does not exist.
+    """
+    _, read, folder, made_from = _parts_of(name, data_dir, settings)
+    if is_prepared(folder, made_from):
+        return f"corpus {name}: {folder} is up to date, nothing would be written"
+    instead = ", in place of the one with other settings" if folder.exists() else ""
+    return f"corpus {name}: would write {folder}{instead}, with {read}"
+
+
+def _parts_of(
+    name: str, data_dir: Path, settings: Mapping[str, Any]
+) -> tuple[Corpus, Any, Path, dict[str, Any]]:
+    """A corpus, its settings, its folder, and everything that the clips depend on."""
+    corpus = find_corpus(name)
+    read = corpus.read_settings(settings)
+    folder = data_dir.absolute() / name
+    made_from = {
+        "corpus": name,
+        "version": corpus.version,
+        "folder": str(folder),  # manifests contain absolute paths
+        "settings": asdict(read),
+        "conditions": dict(corpus.conditions()),
+    }
+    return corpus, read, folder, made_from
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError
+from audio_lm.common.extensions import Registry
 from audio_lm.common.protocols import Report
 from audio_lm.corpora import fsdd
 from audio_lm.corpora.published import (
@@ -87,9 +88,9 @@ PUBLISHED: tuple[PublishedCorpus, ...] = (
     voxceleb.CORPUS,
 )
 
-CORPORA: dict[str, Corpus] = {
-    corpus.name: corpus
-    for corpus in (
+CORPORA = Registry(
+    "corpus",
+    (
         Corpus(
             name="synthetic",
             facts=Facts(
@@ -118,8 +119,9 @@ CORPORA: dict[str, Corpus] = {
             Corpus(corpus.name, corpus.facts, corpus.version, corpus.read_settings, corpus.write)
             for corpus in PUBLISHED
         ),
-    )
-}
+    ),
+    attribute="CORPORA",
+)
 
 
 def find_corpus(name: str) -> Corpus:
@@ -129,5 +131,5 @@ def find_corpus(name: str) -> Corpus:
         RecipeError: the name is unknown.
     """
     if name not in CORPORA:
-        raise RecipeError(unknown("corpus", name, CORPORA, see="audio_lm/corpora/"))
+        raise RecipeError(CORPORA.unknown(name, see="audio_lm/corpora/"))
     return CORPORA[name]

@@ -15,6 +15,7 @@ from audio_lm.common.env import is_main
 from audio_lm.common.protocols import Advance
 
 SECONDS_BEFORE_LINE: Seconds = 15.0
+SECONDS_BEFORE_FIRST_LINE: Seconds = 5.0
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def _ignore(count: int) -> None:
 
 
 class _LogLines:
-    """Print a line every 15 seconds."""
+    """Print a line after 5 seconds, then every 15 seconds."""
 
     def __init__(self, title: str, total: int | None, what: str, console: Console) -> None:
         self.title = title
@@ -60,7 +61,8 @@ class _LogLines:
         self.what = what
         self.console = console
         self.done = 0
-        self.started = self.printed = time.monotonic()
+        self.started = time.monotonic()
+        self.printed = self.started + SECONDS_BEFORE_FIRST_LINE - SECONDS_BEFORE_LINE
 
     def advance(self, count: int) -> None:
         """Add to the amount of work done."""
@@ -73,5 +75,5 @@ class _LogLines:
     def _line(self, seconds: Seconds) -> str:
         if self.total is None:
             return f"{self.title}  {self.done} {self.what}"
-        left = seconds / self.done * (self.total - self.done)
+        left = seconds / max(1, self.done) * max(0, self.total - self.done)
         return f"{self.title}  {self.done}/{self.total} {self.what}  {left:.0f} s left"

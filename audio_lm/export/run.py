@@ -116,6 +116,19 @@ def export_run(
     report(f"{folder}: stage {chosen!r}{when} of {run} as {kind}, {settings.dtype}")
 
 
+def describe_export(run: Path, folder: Path, settings: ExportSettings, *, trusts_code: bool = False) -> str:
+    """Sentence about the folder that ``export_run`` would write; the weights are not read.
+
+    Raises:
+        UserError: there is no such run or stage, or the folder is in use.
+    """
+    recipe, run_folder = open_run(run, trusts_code=trusts_code)
+    chosen = _choose_stage(recipe, run_folder, settings)
+    check_free(folder, overwrite=settings.overwrite)
+    kind = "a LoRA adapter" if settings.is_adapter else "a Qwen2-Audio"
+    return f"would write {folder}: stage {chosen!r} of {run} as {kind}, {settings.dtype}"
+
+
 def _choose_stage(recipe: Recipe, folder: RunFolder, settings: ExportSettings) -> str:
     stage, step = settings.stage, settings.step
     if step is not None:

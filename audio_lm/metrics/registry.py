@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from audio_lm.common.errors import ProgramError, RecipeError, unknown
+from audio_lm.common.errors import ProgramError, RecipeError
+from audio_lm.common.extensions import Registry
 
 if TYPE_CHECKING:
     from audio_lm.metrics.clip_metric import ClipMetric
@@ -32,7 +33,7 @@ class MetricRow:
     """True if larger values are better."""
 
     class_path: str
-    """``module.Class`` in this package."""
+    """``module.Class`` in this package, or ``package.module:Class`` in another one."""
 
     unit: str = ""
     """Unit of the value; empty for fractions and rates."""
@@ -76,14 +77,15 @@ class MetricRow:
         return self._class().why_missing() if self.needs_program else ""
 
     def _class(self) -> type["ClipMetric"]:
-        module, _, name = self.class_path.partition(".")
-        metric_class: type[ClipMetric] = getattr(import_module(f"audio_lm.metrics.{module}"), name)
+        path = self.class_path
+        module, _, name = path.partition(":") if ":" in path else f"audio_lm.metrics.{path}".rpartition(".")
+        metric_class: type[ClipMetric] = getattr(import_module(module), name)
         return metric_class
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
+METRICS = Registry(
+    "metric",
+    (
         MetricRow("wer", "word error rate", False, "error_rate.WordErrorRate"),
         MetricRow(
             "wer_qwen_audio", "word error rate, Qwen-Audio", False, "error_rate.QwenAudioWordErrorRate"
@@ -176,8 +178,9 @@ METRICS = {
         MetricRow(
             "caption_overlap", "caption word F1", True, "overlap.CaptionOverlap", has_many_references=True
         ),
-    )
-}
+    ),
+    attribute="METRICS",
+)
 
 RENAMED = {"wer_official": "wer_qwen_audio"}
 """Old name -> new name: refused with the new one in recipes, read in the folders of earlier runs. Kept for one release."""
@@ -210,5 +213,5 @@ def find_metric(name: str) -> MetricRow:
     if key in RENAMED:
         raise RecipeError(f"metric {name!r} is now {RENAMED[key]!r}; write the new name")
     if key not in METRICS:
-        raise RecipeError(unknown("metric", name, METRICS, see="audio_lm/metrics/registry.py"))
+        raise RecipeError(METRICS.unknown(name, see="audio_lm/metrics/registry.py"))
     return METRICS[key]

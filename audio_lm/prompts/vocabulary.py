@@ -59,8 +59,13 @@ AUDIO_TOKENS = (
 TEXT_TOKENS = (END_TOKEN, "<|im_start|>", "<|im_end|>", CLIP_TOKEN, "<|audio_bos|>", "<|audio_eos|>")
 """Tokens of text and chat, which the Qwen tokenizers have."""
 
-EXTENSION_TOKENS = tuple(dict.fromkeys(token for task in TASKS.values() for token in task.extension_tokens))
-"""Tokens for tasks of the paper that the released vocabulary lacks; last, so that more can be added."""
+EXTENSION_TOKENS = tuple(
+    dict.fromkeys(token for task in TASKS.built_in.values() for token in task.extension_tokens)
+)
+"""Tokens for tasks of the paper that the released vocabulary lacks; last, so that more can be added.
+
+Tasks of other packages add none: what is installed must not change the ids of a model.
+"""
 
 MARKUP_TOKENS = dict.fromkeys((*AUDIO_TOKENS, *TEXT_TOKENS, *EXTENSION_TOKENS))
 """All tokens that markup may contain; a dict, for its order and fast look-up."""

@@ -12,6 +12,7 @@ import torch
 from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.common.errors import DataError
 from audio_lm.config.schema import Recipe
+from audio_lm.data.progress import progress
 from audio_lm.evaluation.answer_log import Answer, AnswerLog, partial_files
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition
@@ -102,16 +103,19 @@ def answer_benchmark(
         wait: for all ranks, before the answers of all are read and after it.
     """
     started, seconds = time.perf_counter(), 0.0
+    own = _own_packs(len(jobs.packs), is_divided=log is not None)
     with log if log is not None else nullcontext():
         answers = {} if log is None else log.answered()
-        for number in limit(_own_packs(len(jobs.packs), is_divided=log is not None)):
-            if number in answers:
-                continue
-            keys = jobs.packs[number]
-            answers[number] = answer_pack(model, jobs, keys)
-            seconds += sum(sum(jobs.jobs[key].example.num_samples) for key in keys) / 16_000
-            if log is not None:
-                log.append(number, answers[number])
+        left = [number for number in own if number not in answers]
+        total = sum(len(jobs.packs[number]) for number in left)
+        with progress(f"answering {jobs.benchmark.source}", total=total, what="questions") as advance:
+            for number in limit(left):
+                keys = jobs.packs[number]
+                answers[number] = answer_pack(model, jobs, keys)
+                seconds += sum(sum(jobs.jobs[key].example.num_samples) for key in keys) / 16_000
+                if log is not None:
+                    log.append(number, answers[number])
+                advance(len(keys))
         elapsed = time.perf_counter() - started
         wait()
         if log is not None and world_size() > 1:
@@ -140,9 +144,9 @@ def predictions_of(
     ]
 
 
-def _own_packs(num_packs: int, *, is_divided: bool) -> Iterator[int]:
+def _own_packs(num_packs: int, *, is_divided: bool) -> range:
     """Packs of this rank; a pack's rank does not depend on what has been answered."""
-    return iter(range(rank(), num_packs, world_size()) if is_divided else range(num_packs))
+    return range(rank(), num_packs, world_size()) if is_divided else range(num_packs)
 
 
 def answer_pack(model: AudioLM, jobs: BenchmarkJobs, keys: Sequence[str]) -> dict[str, Answer]:

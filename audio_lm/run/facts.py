@@ -77,7 +77,7 @@ def command_to_resume(arguments: Sequence[str]) -> str:
     """
     program, *rest = arguments
     is_script = Path(program).name == SCRIPT
-    if not is_script and rest[:1] != ["train"]:
+    if not is_script and rest[:1] not in (["train"], ["demo"]):
         return ""
     kept = [mask_argument(argument) for argument in rest if not argument.startswith("resume=")]
     return shlex.join([*(["python", SCRIPT] if is_script else ["audio-lm"]), *kept, f"resume={AUTO}"])

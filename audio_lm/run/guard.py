@@ -44,7 +44,9 @@ class GuardEvaluator:
         if guard is None or not evaluator.takes_part:
             return
         prefix = guard_prefix(name)
-        due = [each for each in self._benchmarks(name) if not evaluator.is_answered(each, prefix)]
+        due = [
+            each for each in guarded_benchmarks(self.recipe, name) if not evaluator.is_answered(each, prefix)
+        ]
         text = guard.text
         is_text_due = text is not None and self._text_key(text, name) not in evaluator.scores
         if evaluator.is_sharded:
@@ -61,14 +63,6 @@ class GuardEvaluator:
             if is_main():
                 evaluator.keep_scores({self._text_key(source, name): value})
 
-    def _benchmarks(self, name: str) -> list[str]:
-        """Benchmarks of earlier stages; all of them for the base."""
-        assert self.recipe.guard is not None, "there is a guard"
-        stages = list(self.recipe.stages)
-        later = stages if name == BASE else stages[: stages.index(name)]
-        benchmarks = self.recipe.evaluation.benchmarks
-        return [each for each in self.recipe.guard.benchmarks if benchmarks[each].stage in later]
-
     def _text_key(self, source: str, name: str) -> str:
         return score_key(perplexity_name(source), PERPLEXITY, guard_prefix(name))
 
@@ -79,3 +73,17 @@ class GuardEvaluator:
         examples = [with_example(cut, maker.example(cut, CHAT)) for cut in cuts]
         collate = Collator(num_mels=self.recipe.model.encoder.sizes.num_mels)
         yield from map(collate, packs_of(examples, max_tokens=PROMPT_PACK_TOKENS))
+
+
+def guarded_benchmarks(recipe: Recipe, name: str) -> list[str]:
+    """Benchmarks of the guard that the model of a stage is evaluated on: those of earlier stages; all of them for the base.
+
+    Args:
+        name: of the stage, or ``base``.
+    """
+    if recipe.guard is None:
+        return []
+    stages = list(recipe.stages)
+    later = stages if name == BASE else stages[: stages.index(name)]
+    benchmarks = recipe.evaluation.benchmarks
+    return [each for each in recipe.guard.benchmarks if benchmarks[each].stage in later]

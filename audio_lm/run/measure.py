@@ -1,36 +1,31 @@
 """Measurement of a run before its first step: speed of each stage and of its benchmarks."""
 
 import gc
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import Recipe
 from audio_lm.data.mixture.schedule import Cursor
-from audio_lm.evaluation.config import UNTRAINED, BenchmarkConfig
+from audio_lm.data.progress import progress
 from audio_lm.fault_tolerance.processes import end_data_workers
 from audio_lm.pipeline.benchmark_data import check_benchmarks
 from audio_lm.pipeline.model import build_audio_lm, rates_of
 from audio_lm.pipeline.plan_stage import StagePlan, compile_stage, plan_stage
 from audio_lm.pipeline.trainer import check_ranks
 from audio_lm.pipeline.vocabulary import build_vocabulary
+from audio_lm.run.benchmark_time import BenchmarkTimes
 from audio_lm.run.prepare import Prepared
 from audio_lm.run.process_groups import ProcessGroups
 from audio_lm.run.session import RunSession
 from audio_lm.run.speed import (
     MIN_STEPS,
-    AnswerSpeed,
-    BenchmarkSize,
     is_measurable,
-    measure_answers,
     measure_stage,
-    size_of_benchmark,
 )
 from audio_lm.run.start import RunStart
-from audio_lm.run.time_estimate import RunTime, StageTime, time_of_stage
+from audio_lm.run.time_estimate import EvaluationTimes, RunTime, StageTime, time_of_stage
 
 
 def measure_run(start: RunStart, prepared: Prepared, session: RunSession) -> RunTime:
@@ -45,7 +40,7 @@ def measure_run(start: RunStart, prepared: Prepared, session: RunSession) -> Run
         return RunTime()
     stages = []
     with session.evaluating(is_collective=False):
-        benchmarks = _Benchmarks(recipe, prepared) if is_main() else None
+        benchmarks = BenchmarkTimes(recipe, prepared) if is_main() else None
     with session.measuring():
         for name, point in left.items():
             stage, done = recipe.stages[name], point[1].step
@@ -54,15 +49,26 @@ def measure_run(start: RunStart, prepared: Prepared, session: RunSession) -> Run
                 folder = start.folder.stage(name)
                 speed = measure_stage(recipe, name, prepared, point, folder, session.is_stopping)
             session.heartbeat.tick()
-            evaluation = benchmarks.seconds_of(name) if benchmarks else 0.0
-            stages.append(time_of_stage(name, stage, done, speed, evaluation=evaluation))
+            of_stage = _evaluations(benchmarks, name, is_first=name == start.stages[0] and not done)
+            stages.append(time_of_stage(name, stage, done, speed, of_stage))
     gc.collect()  # trainers and modules reference each other, and hold data workers
     session.barrier()
-    untrained = benchmarks.seconds_untrained(start.stages) if benchmarks and not start.continues else 0.0
+    untrained = benchmarks.untrained(start.stages) if benchmarks and not start.continues else 0.0
     found = RunTime(tuple(stages), untrained)
     for line in found.lines():
         session.print(line)
     return found
+
+
+def _evaluations(benchmarks: BenchmarkTimes | None, name: str, *, is_first: bool) -> EvaluationTimes:
+    """Evaluations of a stage; none on ranks that do not evaluate."""
+    if benchmarks is None:
+        return EvaluationTimes()
+    return EvaluationTimes(
+        before=benchmarks.before_stage(name, is_first=is_first),
+        during=benchmarks.during_stage(name),
+        after=benchmarks.after_stage(name),
+    )
 
 
 def is_worthwhile(recipe: Recipe, done: dict[str, int]) -> bool:
@@ -95,13 +101,16 @@ def measure_recipe(recipe: Recipe) -> RunTime:
             with groups.main_first():
                 prepared = _prepared(recipe)
             groups.wait()
-            benchmarks = _Benchmarks(recipe, prepared) if is_main() else None
+            benchmarks = BenchmarkTimes(recipe, prepared) if is_main() else None
             stages: list[StageTime] = []
-            for name, stage in recipe.stages.items():
-                speed = measure_stage(recipe, name, prepared, (prepared.plans[name], Cursor()), Path(folder))
-                evaluation = benchmarks.seconds_of(name) if benchmarks else 0.0
-                stages.append(time_of_stage(name, stage, 0, speed, evaluation=evaluation))
-            untrained = benchmarks.seconds_untrained([*recipe.stages]) if benchmarks else 0.0
+            with progress("measuring", total=len(recipe.stages), what="stages") as advance:
+                for name, stage in recipe.stages.items():
+                    start = (prepared.plans[name], Cursor())
+                    speed = measure_stage(recipe, name, prepared, start, Path(folder))
+                    of_stage = _evaluations(benchmarks, name, is_first=not stages)
+                    stages.append(time_of_stage(name, stage, 0, speed, of_stage))
+                    advance(1)
+            untrained = benchmarks.untrained([*recipe.stages]) if benchmarks else 0.0
             return RunTime(tuple(stages), untrained)
     finally:
         gc.collect()
@@ -127,35 +136,3 @@ def _start_of(start: RunStart, prepared: Prepared, name: str) -> tuple[StagePlan
     if point := start.resume_points.get(name):
         return point.planned, point.cursor
     return prepared.plans[name], Cursor()
-
-
-class _Benchmarks:
-    """Times of a recipe's benchmarks, from the speed of one of them and the sizes of all."""
-
-    def __init__(self, recipe: Recipe, prepared: Prepared) -> None:
-        self.all: dict[str, BenchmarkConfig] = recipe.evaluation.benchmarks
-        self.has_baseline = UNTRAINED in recipe.evaluation.baselines
-        self.sizes: dict[str, BenchmarkSize] = {
-            name: size_of_benchmark(recipe, benchmark, prepared.vocabulary)
-            for name, benchmark in self.all.items()
-        }
-        self.speed = AnswerSpeed(0.0, 0.0)
-        if self.all:
-            longest = max(self.all.values(), key=lambda benchmark: benchmark.max_new_tokens)
-            self.speed = measure_answers(recipe, longest, prepared.model, prepared.vocabulary)
-
-    def seconds_of(self, stage: str) -> Seconds:
-        """Evaluation of a trained stage."""
-        return sum(
-            self.sizes[name].seconds(self.speed) for name, each in self.all.items() if each.stage == stage
-        )
-
-    def seconds_untrained(self, stages: Sequence[str]) -> Seconds:
-        """Evaluation of the untrained model, which seldom ends an answer before its limit."""
-        if not self.has_baseline:
-            return 0.0
-        return sum(
-            self.sizes[name].seconds(self.speed, new_tokens=each.max_new_tokens)
-            for name, each in self.all.items()
-            if each.stage in stages
-        )

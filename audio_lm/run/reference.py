@@ -6,6 +6,7 @@ a fingerprint of weights, data and prompts. A start that was killed continues wi
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,12 @@ import numpy as np
 import torch
 
 from audio_lm.checkpoints.state import frozen_digests
+from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main, local_rank, rank, world_size
 from audio_lm.common.errors import DataError
 from audio_lm.config.schema import Recipe
 from audio_lm.data.datamodule import MixtureDataModule, packs_of
+from audio_lm.data.progress import progress
 from audio_lm.data.reference import UNREADABLE, Chunk, ReferenceTable, Values, chunks_of
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pipeline.stage_pairs import StagePairs
@@ -30,6 +33,7 @@ from audio_lm.training.fsdp import reshard
 
 VERSION = 1  # incremented when the same weights and pairs give other values
 FOLDER = "reference"
+TIMED_PAIRS = 64
 NOT_OF_PAIRS = frozenset(
     {"seed", "packs_per_step", "pack_tokens", "global_batch", "window", "packing", "shares"}
 )
@@ -55,23 +59,44 @@ def reference_table(
     Raises:
         RunEndedError: a signal stopped it; what is computed is kept.
     """
-    pairs = StagePairs(data, max_tokens=recipe.stages[stage].pack_tokens)
-    steps = None if recipe.stages[stage].mixture.online else recipe.stages[stage].steps
-    chunks = [chunk for name, codes in pairs.codes(steps) for chunk in chunks_of(name, codes)]
+    pairs, chunks = _pairs_of(recipe, stage, data)
     place = folder / FOLDER / _fingerprint(model, recipe, point, pairs)
     missing = [number for number, chunk in enumerate(chunks) if chunk.read(place) is None]
     missing = all_gather_object(missing)[0]  # the first rank writes them
+    total = sum(len(chunks[number].codes) for number in missing)
     if missing:
-        num_pairs = sum(len(chunks[number].codes) for number in missing)
-        session.print(f"{stage}: computing the log-probabilities of {num_pairs} pairs under the reference")
-    with session.evaluating(is_collective=True), _inference(model, recipe.hardware):
+        session.print(f"{stage}: computing the log-probabilities of {total} pairs under the reference")
+    shown = progress(f"{stage}: reference", total=total, what="pairs", min_total=1)
+    with session.evaluating(is_collective=True), _inference(model, recipe.hardware), shown as advance:
         for number in session.until_stopped(missing, is_collective=True):
             values = _compute(model, pairs, chunks[number], recipe.hardware)
             if is_main():
                 session.check_lease()
                 chunks[number].write(place, values)
+            advance(len(chunks[number].codes))
     session.wait()
     return ReferenceTable(chunks, [_read(chunk, place) for chunk in chunks])
+
+
+def time_of_reference(model: AudioLM, recipe: Recipe, stage: str, data: MixtureDataModule) -> Seconds:
+    """Time of the table of a stage, from that of its first pairs; a collective."""
+    pairs, chunks = _pairs_of(recipe, stage, data)
+    if not chunks:
+        return 0.0
+    first = chunks[0]._replace(codes=chunks[0].codes[:TIMED_PAIRS])
+    with _inference(model, recipe.hardware):
+        _compute(model, pairs, first, recipe.hardware)  # opens files and allocates memory
+        before = time.monotonic()
+        _compute(model, pairs, first, recipe.hardware)
+    return (time.monotonic() - before) / len(first.codes) * sum(len(chunk.codes) for chunk in chunks)
+
+
+def _pairs_of(recipe: Recipe, stage: str, data: MixtureDataModule) -> tuple[StagePairs, list[Chunk]]:
+    """Pairs of a stage, and the chunks in which they are computed."""
+    config = recipe.stages[stage]
+    pairs = StagePairs(data, max_tokens=config.pack_tokens)
+    steps = None if config.mixture.online else config.steps
+    return pairs, [chunk for name, codes in pairs.codes(steps) for chunk in chunks_of(name, codes)]
 
 
 def _read(chunk: Chunk, place: Path) -> Values:

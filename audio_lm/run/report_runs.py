@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import write_bytes, write_text
 from audio_lm.config.schema import Recipe
@@ -70,12 +71,14 @@ def report_runs(
     *,
     out: Path | None = None,
     details: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Print the report of runs; with ``out``, write it as files, and log them in the MLflow run of each.
 
     Args:
         out: folder of the files.
         details: confusion tables and the range over the speakers as well.
+        as_json: print JSON, and messages to stderr.
 
     Raises:
         UserError: a folder holds no scores, or two runs have one name.
@@ -85,12 +88,15 @@ def report_runs(
     names = [report.name for report in reports]
     if len(set(names)) < len(names):
         raise UserError(f"two of the runs are the folder {max(names, key=names.count)}; name each once")
-    for report in reports:
+    compared = comparison(reports)
+    if as_json:
+        console.print(_json(reports, compared), end="", soft_wrap=True, markup=False, highlight=False)
+        console = Console(stderr=True, quiet=not is_main())
+    for report in reports if not as_json else ():
         if len(reports) > 1:
             console.print(report.name, style="bold", highlight=False)
         _print_report(report, console, details=details)
-    compared = comparison(reports)
-    if compared is not None:
+    if compared is not None and not as_json:
         lines = aligned(compared.cells, num_text_columns=compared.num_text_columns)
         _print_lines([compared.title, *lines], console)
     if out is not None:

@@ -166,7 +166,7 @@ class RunSession:
 
     def print(self, message: str) -> None:
         """Show a message on the first rank's console, and keep it in ``run.log``."""
-        self.console.print(message, soft_wrap=True)
+        self.console.print(message, soft_wrap=True, markup=False)  # a message may have brackets
         if self.lease.is_taken:
             log.info(message)
         else:

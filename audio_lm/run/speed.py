@@ -31,6 +31,7 @@ from audio_lm.pipeline.plan_stage import StagePlan, maker_of
 from audio_lm.pipeline.trainer import answer_format, build_module, build_trainer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.prepare import Prepared
+from audio_lm.run.reference import time_of_reference
 from audio_lm.training.callbacks.step_clock import StepClock
 
 SKIPPED, COUNTED = 2, 6  # steps: the first ones start data workers and allocate memory
@@ -51,6 +52,12 @@ class StageSpeed:
 
     copy: Seconds
     """Of the copy of a checkpoint, for which training waits."""
+
+    reference: Seconds = 0.0
+    """Of the log-probabilities of all pairs under the reference."""
+
+    setup: Seconds = 0.0
+    """From the start of the trainer to the first step."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +130,21 @@ def measure_stage(
             is_half=hardware.is_half,
             answers=answer_format(stage, prepared.vocabulary),
         )
+        reference = 0.0
+        if stage.dpo_loss is not None and not cursor.step:
+            reference = time_of_reference(model, recipe, name, data)
+        began = time.monotonic()
         trainer.fit(module, datamodule=data)
     if clock.step is None:
         return None
     num_packs = sum(len(loader) for loader in data.val_dataloader()) if clock.validation else 0
-    return StageSpeed(clock.step, num_packs * (clock.validation or 0.0), 3 * copy)  # AdamW has two moments
+    return StageSpeed(
+        clock.step,
+        num_packs * (clock.validation or 0.0),
+        3 * copy,  # AdamW has two moments
+        reference,
+        (clock.reached or began) - began,
+    )
 
 
 @contextmanager

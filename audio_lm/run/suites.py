@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.files import dataclass_from
 from audio_lm.common.names import is_name
-from audio_lm.config.load import PUBLISHED, resource_folder
+from audio_lm.config.load import PUBLISHED
+from audio_lm.config.resources import find_resource, resource_names, unknown_resource
 from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import read_layer
 from audio_lm.data.examples import Prompt
@@ -19,7 +20,7 @@ from audio_lm.run.load_model import choose_stage
 
 def suite_names() -> list[str]:
     """Names of all suites."""
-    return sorted(path.stem for path in (resource_folder("conf") / "benchmarks").glob("*.yaml"))
+    return resource_names("conf", "benchmarks")
 
 
 def split_names(values: Sequence[str], known: Mapping[str, object]) -> tuple[list[str], list[str]]:
@@ -61,10 +62,10 @@ def read_suite(name: str) -> dict[str, BenchmarkConfig]:
 
 
 def _path(name: str) -> Path:
-    path = resource_folder("conf") / "benchmarks" / f"{name}.yaml"
-    if not is_name(name) or not path.is_file():
-        raise RecipeError(unknown("suite", name, suite_names(), see="conf/benchmarks/"))
-    return path
+    found = find_resource("conf", f"benchmarks/{name}") if is_name(name) else None
+    if found is None:
+        raise RecipeError(unknown_resource("conf", "suite", name, "benchmarks"))
+    return found.path
 
 
 def with_prompt(benchmark: BenchmarkConfig, prompt: Prompt) -> BenchmarkConfig:

@@ -13,6 +13,20 @@ LONG_RUN: Seconds = 600.0  # from which a hint names what makes a run shorter
 
 
 @dataclass(frozen=True)
+class EvaluationTimes:
+    """Evaluations of a stage."""
+
+    before: Seconds = 0.0
+    """Of the model that it starts from."""
+
+    during: Seconds = 0.0
+    """Of one round of scores during training."""
+
+    after: Seconds = 0.0
+    """Of its benchmarks, and of those that it must not forget."""
+
+
+@dataclass(frozen=True)
 class StageTime:
     """Time of the rest of a stage."""
 
@@ -29,13 +43,27 @@ class StageTime:
     """Of all checkpoints."""
 
     evaluation: Seconds = 0.0
+    """After the last step."""
+
+    before: Seconds = 0.0
+    """Evaluation of the model that the stage starts from."""
+
+    reference: Seconds = 0.0
+    """Log-probabilities of pairs under the reference, before the first step."""
+
+    scores: Seconds = 0.0
+    """Of all rounds during training."""
+
+    setup: Seconds = 0.0
+    """Start of the data workers and the trainer."""
 
     @property
     def training(self) -> Seconds:
-        """Steps, validations and checkpoints; 0 if the stage was not measured."""
+        """From the first step to the last, and what has to be computed before; 0 if the stage was not measured."""
         if self.step is None:
             return 0.0
-        return self.steps * self.step + self.validations * self.validation + self.copies
+        steps = self.steps * self.step + self.validations * self.validation
+        return self.setup + self.reference + steps + self.scores + self.copies
 
     @property
     def words(self) -> str:
@@ -46,6 +74,8 @@ class StageTime:
         if self.validations:
             number = "a validation" if self.validations == 1 else f"{self.validations} validations"
             text += f" and {number} of {in_words(self.validation)}"
+        if self.reference:
+            text += f" after {in_words(self.reference)} for the reference"
         return text
 
 
@@ -68,7 +98,7 @@ class RunTime:
     @property
     def evaluation(self) -> Seconds:
         """All evaluations."""
-        return self.untrained + sum(stage.evaluation for stage in self.stages)
+        return self.untrained + sum(stage.before + stage.evaluation for stage in self.stages)
 
     @property
     def total(self) -> Seconds:
@@ -83,7 +113,9 @@ class RunTime:
         later = self.stages[names.index(name) :]
         if any(stage.step is None for stage in later[1:]):
             return None
-        return sum(stage.evaluation for stage in later) + sum(stage.training for stage in later[1:])
+        return sum(stage.evaluation for stage in later) + sum(
+            stage.before + stage.training for stage in later[1:]
+        )
 
     def as_table(self) -> dict[str, float]:
         """Seconds of each measured stage, of evaluation and of everything."""
@@ -114,7 +146,11 @@ class RunTime:
 
 
 def time_of_stage(
-    name: str, stage: StageConfig, done: int, speed: StageSpeed | None, *, evaluation: Seconds = 0.0
+    name: str,
+    stage: StageConfig,
+    done: int,
+    speed: StageSpeed | None,
+    evaluations: EvaluationTimes = EvaluationTimes(),
 ) -> StageTime:
     """Time of a stage from a step on.
 
@@ -123,10 +159,12 @@ def time_of_stage(
         speed: None if it was not measured.
     """
     left = max(0, stage.steps - done)
+    before = 0.0 if done else evaluations.before
     if speed is None:
-        return StageTime(name, left, None, evaluation=evaluation)
+        return StageTime(name, left, None, evaluation=evaluations.after, before=before)
     validations = _occurrences(stage.validate_every or stage.steps, done, stage.steps)
     copies = max(1, _occurrences(stage.checkpoint_every, done, stage.steps))
+    rounds = _occurrences(stage.score_every, done, stage.steps) if stage.score_every else 0
     return StageTime(
         name,
         left,
@@ -134,7 +172,11 @@ def time_of_stage(
         validations if speed.validation else 0,
         speed.validation,
         copies * speed.copy,
-        evaluation,
+        evaluations.after,
+        before,
+        0.0 if done else speed.reference,
+        rounds * evaluations.during,
+        speed.setup,
     )
 
 

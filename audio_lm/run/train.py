@@ -5,6 +5,7 @@ continues from its last checkpoint.
 """
 
 import logging
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
@@ -73,7 +74,15 @@ def train(
         for line in times.report():
             session.print(line)
         _report_goodput(start, session)
+        session.print(_next_steps(start.folder.path))
     return start.folder
+
+
+def _next_steps(run: Path) -> str:
+    """Commands that read a finished run."""
+    path = shlex.quote(str(run))
+    commands = (f"report {path} --details", f"ask {path} CLIP.wav", f"export {path} exported")
+    return f"next: {'; '.join(f'audio-lm {command}' for command in commands)}"
 
 
 def _report_goodput(start: RunStart, session: RunSession) -> None:

@@ -9,14 +9,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from audio_lm.common.errors import RecipeError, UserError, unknown
+from audio_lm.common.errors import RecipeError, UserError
 from audio_lm.common.protocols import Report
 from audio_lm.common.safe_yaml import COMMAND_LINE
 from audio_lm.common.source_name import corpus_of
 from audio_lm.config.build import build_config, place_of
 from audio_lm.config.checks import paths_outside_roots
-from audio_lm.config.load import ComposedRecipe, load_recipe, resource_folder
+from audio_lm.config.load import ComposedRecipe, load_recipe
 from audio_lm.config.overrides import key_of_override
+from audio_lm.config.resources import find_resource, resource_names, unknown_resource
 from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import Layer, merge, read_layer, table_at
 from audio_lm.data.manifest.cuts import has_cut_set
@@ -45,8 +46,8 @@ PATH_KEYS = ("data_dir", "cache_dir", "tracking.uri")
 
 
 def sweep_names() -> list[str]:
-    """Names of the shipped sweeps."""
-    return sorted(path.stem for path in (resource_folder("recipes") / "sweeps").glob("*.yaml"))
+    """Names of the sweeps of this package and of the working folder."""
+    return resource_names("recipes", "sweeps")
 
 
 def load_sweep(
@@ -55,6 +56,7 @@ def load_sweep(
     *,
     trusts_code: bool = False,
     report: Report | None = None,
+    prepares: bool = True,
 ) -> Sweep:
     """Load and check a sweep; its corpora are prepared if they are absent and the file has no problem.
 
@@ -62,28 +64,32 @@ def load_sweep(
         overrides: of the base recipe, from the command line; they apply after those of the file.
         trusts_code: the command line allows Python code that comes with a model.
         report: prints the progress of corpora.
+        prepares: False refuses a sweep whose corpora are absent, because nothing may be written.
 
     Raises:
         RecipeError: lists all problems, each with file and line.
     """
-    path = _find(path_or_name)
+    path = _find(path_or_name, report)
     layer = Layer({"name": path.stem})
     merge(layer, read_layer(path))
-    file = _SweepFile(path, layer, tuple(overrides), trusts_code)
+    file = _SweepFile(path, layer, tuple(overrides), trusts_code, prepares)
     sweep = file.load(report)
     if file.problems or sweep is None:
         raise RecipeError(_message(path, list(dict.fromkeys(file.problems))))
     return sweep
 
 
-def _find(path_or_name: str | Path) -> Path:
+def _find(path_or_name: str | Path, report: Report | None) -> Path:
     path = Path(path_or_name)
     if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
         return path
-    by_name = resource_folder("recipes") / "sweeps" / f"{path.stem}.yaml"
-    if path.parent in (Path(), Path("sweeps"), Path("recipes/sweeps")) and os.path.isfile(by_name):
-        return by_name
-    raise RecipeError(unknown("sweep", str(path_or_name), sweep_names(), see="recipes/sweeps/"))
+    is_named = path.parent in (Path(), Path("sweeps"), Path("recipes/sweeps"))
+    found = find_resource("recipes", f"sweeps/{path.stem}") if is_named else None
+    if found is None:
+        raise RecipeError(unknown_resource("recipes", "sweep", str(path_or_name), "sweeps"))
+    if report is not None and found.note:
+        report(found.note)
+    return found.path
 
 
 def _message(path: Path, problems: Sequence[str]) -> str:
@@ -103,6 +109,7 @@ class _SweepFile:
     """Of the command line."""
 
     trusts_code: bool
+    prepares: bool = True
     problems: list[str] = field(default_factory=list)
 
     def load(self, report: Report | None) -> Sweep | None:
@@ -223,6 +230,11 @@ class _SweepFile:
     ) -> StageSizes | None:
         """Sizes of the sources of a stage; corpora that the recipe prepares are prepared if they are absent."""
         try:
+            if key == "recipe" and not self.prepares and (missing := list(_unprepared(recipe))):
+                raise UserError(
+                    f"--dry-run: cut-sets {missing} are not prepared, and the trials depend on the size of their data -- "
+                    f"`audio-lm sweep plan` prepares them and trains nothing"
+                )
             if key == "recipe":
                 prepare_corpora(recipe, report or _no_report)
             every_task = _with_all_tasks(recipe, shares)

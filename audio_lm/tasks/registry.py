@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.extensions import Registry, with_hint
 from audio_lm.tasks.music import MUSIC_TASKS
 from audio_lm.tasks.sound import SOUND_TASKS
 from audio_lm.tasks.speech import SPEECH_TASKS
@@ -11,7 +12,7 @@ from audio_lm.tasks.task import Task
 CHAT = "chat"
 """Name of conversations in mixtures. No task of the table, as every conversation has its own questions."""
 
-TASKS: dict[str, Task] = {task.name: task for task in (*SPEECH_TASKS, *SOUND_TASKS, *MUSIC_TASKS)}
+TASKS = Registry("task", (*SPEECH_TASKS, *SOUND_TASKS, *MUSIC_TASKS), attribute="TASKS")
 
 
 def find_task(name: str, tasks: Mapping[str, Task] = TASKS) -> Task:
@@ -35,5 +36,12 @@ def check_task_name(name: str, known: Iterable[str]) -> None:
     """
     if name not in (names := list(known)):
         raise RecipeError(
-            unknown("task", name, names, see="audio_lm/tasks/, or define one of your own under `tasks`")
+            with_hint(
+                unknown(
+                    "task",
+                    name,
+                    names,
+                    see="audio_lm/tasks/, or define your own under `tasks` or in conf/task/",
+                )
+            )
         )

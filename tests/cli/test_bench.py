@@ -10,7 +10,7 @@ SMALL = ["--vocabulary", 400, "--clips", 2, "--peer-batch", 2, "--batches", 1, "
 
 def test_a_stage_is_measured_and_printed_as_json(capsys, monkeypatch):
     monkeypatch.setattr(step, "SMALL", TINY.model)
-    assert run("bench", "step", "--stage", "lora", *SMALL, "--json") == 0
+    assert run("bench", "step", "--parts", "lora", *SMALL, "--json") == 0
     output = capsys.readouterr()
     figures = json.loads(output.out)
     assert figures["stage"] == "lora"
@@ -19,14 +19,14 @@ def test_a_stage_is_measured_and_printed_as_json(capsys, monkeypatch):
 
 
 def test_a_model_of_conf_is_measured_with_random_weights(capsys):
-    assert run("bench", "step", "--model", "tiny", "--stage", "llm", *SMALL) == 0
+    assert run("bench", "step", "--model", "tiny", "--parts", "llm", *SMALL) == 0
     output = capsys.readouterr().out
     assert "stage llm, vocabulary 400" in output
     assert "audio-s/s" in output
 
 
 def test_an_unknown_stage_is_a_user_error(capsys):
-    assert run("bench", "step", "--stage", "decoder") == 2
+    assert run("bench", "step", "--parts", "decoder") == 2
     assert "decoder" in capsys.readouterr().err
 
 

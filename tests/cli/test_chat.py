@@ -42,15 +42,15 @@ def test_an_endpoint_answers_instead_of_a_model(clip, monkeypatch, capfd):
     pytest.importorskip("openai")
     with ChatServer("it is a beep") as server:
         script(monkeypatch, "What is it?")
-        assert run("chat", "--url", server.url, "--audio", clip) == 0
+        assert run("chat", "--endpoint", server.url, "--audio", clip) == 0
     assert capfd.readouterr().out == "it is a beep\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "neither MODEL nor --url is given"),
-        (["RUN", "--url", "http://127.0.0.1:1/v1"], "both MODEL and --url are given"),
+        ([], "neither MODEL nor --endpoint is given"),
+        (["RUN", "--endpoint", "http://127.0.0.1:1/v1"], "both MODEL and --endpoint are given"),
         (["RUN", "--long-audio", "chunks"], "Did you mean 'chunk'"),
         (["RUN", "--stage", "pretrain"], "trained with prompt tags -- expected chatml"),
         (["RUN", "--top-p", "2"], "top_p 2.0 -- expected more than 0"),
@@ -65,7 +65,7 @@ def test_a_mistake_is_one_sentence(whole_run, arguments, words, monkeypatch, cap
 
 
 def test_the_last_turn_is_measured(whole_run, capfd):
-    arguments = ("--seconds", 0.5, "--new-tokens", 2, "--rounds", 1, "--json")
+    arguments = ("--seconds", 0.5, "--max-new-tokens", 2, "--rounds", 1, "--json")
     assert run("bench", "chat", whole_run.path, *arguments) == 0
     figures = json.loads(capfd.readouterr().out)
     assert figures["num_different"] == 0

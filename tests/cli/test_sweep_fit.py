@@ -57,7 +57,7 @@ def test_a_sweep_is_fitted_extended_and_verified(sweep_folder, capsys):
 
     assert run("sweep", "fit", sweep_folder) == 0
     assert "recipe's own weights: " in capsys.readouterr().out
-    assert run("sweep", "extend", "small", "--count", "2") == 0
+    assert run("sweep", "extend", "small", "--num", "2") == 0
     assert f"audio-lm sweep work {sweep_folder}" in capsys.readouterr().out
     assert run("sweep", "verify", "small", "--top", "2") == 0
     assert "3 trials are not finished" in capsys.readouterr().out

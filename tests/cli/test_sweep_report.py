@@ -1,25 +1,15 @@
-import shutil
-from pathlib import Path
-
 import pytest
 
-from audio_lm.config import load
+from audio_lm.config.load import load_recipe
 from audio_lm.sweep.load import load_sweep
-from audio_lm.sweep.report import from_results
 from tests.run.command import run
 from tests.sweep.report.conftest import make_table
 from tests.sweep.report.test_from_results import finished_ledger
 from tests.sweep.small_sweeps import write_sweep
 
-CONF = Path(__file__).parents[2] / "conf"
-
 
 @pytest.mark.slow  # MLflow
 def test_a_report_is_made_from_the_folder_of_a_sweep(tmp_path, monkeypatch, capsys):
-    shutil.copytree(CONF, tmp_path / "conf")
-    folder_of = {"conf": tmp_path / "conf", "recipes": tmp_path}
-    for module in (load, from_results):
-        monkeypatch.setattr(module, "resource_folder", folder_of.__getitem__)
     monkeypatch.chdir(tmp_path)
     ledger = finished_ledger(tmp_path / "sweeps" / "small", load_sweep(write_sweep(tmp_path)))
     assert run("sweep", "report", ledger.folder, "--mixture", "small_best") == 0
@@ -27,7 +17,7 @@ def test_a_report_is_made_from_the_folder_of_a_sweep(tmp_path, monkeypatch, caps
     assert "The best predicted mixture is" in output
     assert "stages.pretrain.mixture=small_best" in output
     assert (ledger.folder / "report" / "report.html").is_file()
-    recipe = load.load_recipe(tmp_path / "base.yaml", ["stages.pretrain.mixture=small_best"]).recipe
+    recipe = load_recipe(tmp_path / "base.yaml", ["stages.pretrain.mixture=small_best"]).recipe
     assert recipe.stages["pretrain"].mixture.weights.keys() == {"sec", "mna", "mgr", "asc"}
 
 

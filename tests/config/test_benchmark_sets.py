@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.config.load import load_recipe, resource_folder
+from audio_lm.config.load import load_recipe
+from audio_lm.config.resources import resource_folder
 from audio_lm.corpora.registry import CORPORA
 from audio_lm.metrics.registry import METRICS
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.config import load
+from audio_lm.config import resources
 from audio_lm.config.load import load_recipe, override_keys, recipe_names
 from audio_lm.config.schema import Recipe
 
@@ -34,7 +34,8 @@ def project(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(load, "resource_folder", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(resources, "resource_folder", lambda kind: tmp_path / kind)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

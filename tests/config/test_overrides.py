@@ -55,6 +55,8 @@ def test_a_star_stands_for_every_entry_of_its_table():
 
 
 def test_a_star_in_a_value_or_of_no_table_is_no_pattern():
-    layer, problems = apply({"a": {"b": 1}, "stages": {}}, "a.b='x.*.y'", "stages.*.steps=1")
+    layer, _ = apply({"a": {"b": 1}, "stages": {}}, "a.b='x.*.y'", "stages.*.steps=1")
     assert layer.tree["a"]["b"] == "x.*.y"
-    assert layer.tree["stages"] == {"*": {"steps": 1}}  # refused by the schema, like any stage without settings
+    assert layer.tree["stages"] == {
+        "*": {"steps": 1}
+    }  # refused by the schema, like any stage without settings

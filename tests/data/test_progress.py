@@ -14,8 +14,8 @@ def test_a_log_has_a_line_from_time_to_time_with_the_time_left(monkeypatch):
         for _ in range(4):
             advance(2)
     assert text.getvalue().splitlines() == [
-        "counting [a/b]  4/8 rows  20 s left",
-        "counting [a/b]  8/8 rows  0 s left",
+        "counting [a/b]  2/8 rows  30 s left",
+        "counting [a/b]  6/8 rows  10 s left",
     ]
 
 
@@ -26,7 +26,7 @@ def test_work_of_unknown_amount_is_counted(monkeypatch):
     with progress("reading", total=None, what="rows", console=Console(file=text)) as advance:
         for _ in range(2):
             advance(2)
-    assert text.getvalue() == "reading  4 rows\n"
+    assert text.getvalue() == "reading  2 rows\n"
 
 
 def test_a_bar_is_not_shown_for_short_work():
@@ -57,6 +57,7 @@ def test_a_terminal_shows_a_bar_and_is_clean_afterwards():
 def test_other_ranks_are_silent(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setattr(module, "SECONDS_BEFORE_LINE", -1.0)
+    monkeypatch.setattr(module, "SECONDS_BEFORE_FIRST_LINE", -1.0)
     with progress("counting", total=2, what="rows") as advance:
         advance(1)
     assert capsys.readouterr().err == ""

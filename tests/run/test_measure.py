@@ -64,9 +64,10 @@ def test_a_measured_run_trains_bit_for_bit_the_same_and_prints_its_time_first(
     assert line < min(
         number for number, each in enumerate(lines) if "step 6/6" in each or "evaluating" in each
     )
-    took, goodput = lines[-2:]
+    took, goodput, following = lines[-3:]
     assert "was estimated" in took
     assert goodput.startswith("goodput")
+    assert following.startswith(f"next: audio-lm report {tmp_path}")
 
 
 def train_on_two_ranks(small_recipe, out, min_steps):

@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.config.load import load_recipe
 from audio_lm.run.speed import StageSpeed
-from audio_lm.run.time_estimate import RunTime, StageTime, time_of_stage
+from audio_lm.run.time_estimate import EvaluationTimes, RunTime, StageTime, time_of_stage
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def stage(small_recipe):
 
 
 def test_the_time_of_a_stage_has_its_steps_validations_and_checkpoints(stage):
-    whole = time_of_stage("pretrain", stage, 0, StageSpeed(2.0, 5.0, 1.0), evaluation=7.0)
+    whole = time_of_stage("pretrain", stage, 0, StageSpeed(2.0, 5.0, 1.0), EvaluationTimes(after=7.0))
     assert (whole.steps, whole.validations, whole.copies) == (100, 3, 2.0)
     assert whole.training == 100 * 2 + 3 * 5 + 2
     rest = time_of_stage("pretrain", stage, 60, StageSpeed(2.0, 5.0, 1.0))

@@ -53,15 +53,9 @@ def import_file(
         DataError: lines cannot be imported (names them; nothing was written), or the given language is unknown.
         UserError: the format is unknown, a name is invalid, or the manifest exists.
     """
-    data_format = find_format(format_name)
-    check_options(data_format, options)
+    manifests = manifests_of(format_name, path, data_dir, corpus, subset_split, options, overwrite=overwrite)
+    data_format, folder = find_format(format_name), data_dir.absolute() / corpus
     options = replace(_with_subset(options, subset_split), data_dir=data_dir.absolute())
-    folder = data_dir.absolute() / corpus
-    manifests = [folder / f"{options.subset}-{split}.jsonl" for split in _splits(options)]
-    for manifest in manifests:
-        _check_manifest(manifest, corpus, overwrite)
-    if not path.exists() and not data_format.finds_files:
-        raise DataError(f"{path} is missing; give an existing file")
     channel = check_choice(options.channel)
     listing = ImportListing(folder, corpus, skip_bad=options.skip_bad)
     data_format.read(path, listing, options)
@@ -81,6 +75,34 @@ def import_file(
     for written in manifests:
         report(f"source {corpus}/{written.stem}: {written}")
     return manifests[0]
+
+
+def manifests_of(
+    format_name: str,
+    path: Path,
+    data_dir: Path,
+    corpus: str,
+    subset_split: str,
+    options: ImportOptions,
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Manifests that an import writes, one for each split; arguments as of ``import_file``, whose rows are not read.
+
+    Raises:
+        DataError: the file is missing.
+        UserError: the format or an option is unknown, a name is invalid, or a manifest exists.
+    """
+    data_format = find_format(format_name)
+    check_options(data_format, options)
+    options = _with_subset(options, subset_split)
+    folder = data_dir.absolute() / corpus
+    manifests = [folder / f"{options.subset}-{split}.jsonl" for split in _splits(options)]
+    for manifest in manifests:
+        _check_manifest(manifest, corpus, overwrite)
+    if not path.exists() and not data_format.finds_files:
+        raise DataError(f"{path} is missing; give an existing file")
+    return manifests
 
 
 def _measure(files: Sequence[Path], cache: Path) -> dict[Path, AudioMeasurement | str]:

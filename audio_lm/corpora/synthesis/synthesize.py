@@ -21,6 +21,7 @@ from audio_lm.corpora.imports.importing import import_file
 from audio_lm.corpora.synthesis.by_model import RowsByModel
 from audio_lm.corpora.synthesis.clips import read_pools
 from audio_lm.corpora.synthesis.templates import Row, SynthesisConfig, template_rows
+from audio_lm.data.progress import progress
 
 
 def synthesize(
@@ -53,14 +54,18 @@ def synthesize(
     pools = read_pools(data_dir, sources, seed=config.seed)
     names = sorted(question.name for question in pools.table.questions if question.name in pools)
     report(f"questions that the labels answer: {', '.join(names)}")
-    path = data_dir / corpus / f"{subset_split}.dialogues.jsonl"
+    path, _, *answers = _files(corpus, subset_split, data_dir, by_model=endpoint is not None)
     if endpoint is None:
         _write(path, template_rows(pools, config, split))
     else:
-        cache = data_dir / corpus / f"{subset_split}.answers.jsonl"
+        (cache,) = answers
         with ChatEndpoint(_with_cache(endpoint, cache)) as client:
             rows = RowsByModel(client, pools, config, split)
-            made = list(rows)
+            made: list[Row] = []
+            with progress("dialogues", total=config.num_rows, what="dialogues") as advance:
+                for row in rows:
+                    made.append(row)
+                    advance(1)
         for reason, number in sorted(rows.num_refused.items()):
             report(f"{number} answers of the model were left out: an answer {reason}")
         _write(path, made)
@@ -68,6 +73,23 @@ def synthesize(
     return import_file(
         dialogues.NAME, path, data_dir, corpus, subset_split, ImportOptions(), report, overwrite=overwrite
     )
+
+
+def files_of(into: str, data_dir: Path, *, overwrite: bool = False, by_model: bool = False) -> list[Path]:
+    """Files that ``synthesize`` writes.
+
+    Raises:
+        UserError: a name is invalid, or the cut-set exists.
+    """
+    corpus, subset_split = split_source(into)
+    _check_target(corpus, subset_split, data_dir, overwrite)
+    return _files(corpus, subset_split, data_dir, by_model=by_model)
+
+
+def _files(corpus: str, subset_split: str, data_dir: Path, *, by_model: bool) -> list[Path]:
+    """Dialogues, manifest and, of a model, its answers."""
+    kinds = ("dialogues.jsonl", "jsonl", *(("answers.jsonl",) if by_model else ()))
+    return [data_dir / corpus / f"{subset_split}.{kind}" for kind in kinds]
 
 
 def _check_target(corpus: str, subset_split: str, data_dir: Path, overwrite: bool) -> str:

@@ -35,6 +35,15 @@ TASKS = "asr s2tt osr dasr srwt-en srwt-zh did lid sgc er sv sd ser ks ic sf sap
 MAX_REFUSED = 1000
 
 
+def is_spoken(subset: str) -> bool:
+    """True if a subset of the synthetic corpus needs the synthesizer.
+
+    >>> is_spoken("words_digits"), is_spoken("spoken"), is_spoken("notes")
+    (True, True, False)
+    """
+    return subset.removeprefix("words_") in {*CLIPS, "phrases_new", "spoken"}
+
+
 def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> None:
     """Write all requested subsets; without the synthesizer, report that they are skipped."""
     if not has_synthesizer():

@@ -23,8 +23,10 @@ from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 from audio_lm.corpora.synthetic.spoken import write_spoken
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.progress import progress
 
 VERSION = 2  # increased whenever the same settings give other clips
+MIN_TOTAL = 1000  # clips that take more than a moment
 
 CLIPS: Mapping[str, int] = {
     **speech.CLIPS,
@@ -74,6 +76,20 @@ def conditions() -> dict[str, Any]:
 def write(folder: Path, final_folder: Path, settings: SyntheticSettings, report: Report) -> None:
     """Write all subsets and their manifests."""
     writer = CutWriter(folder, final_folder)
+    with progress(
+        "corpus synthetic", total=_num_clips(settings), what="clips", min_total=MIN_TOTAL
+    ) as advance:
+        writer.advance = advance
+        _write_all(writer, settings, report)
+
+
+def _num_clips(settings: SyntheticSettings) -> int:
+    """Number of clips and conversations, without text rows."""
+    subsets = [subset for subset in CLIPS if has_synthesizer() or not speech.is_spoken(subset)]
+    return sum(settings.num_clips(subset, split) for subset in subsets for split in SPLITS)
+
+
+def _write_all(writer: CutWriter, settings: SyntheticSettings, report: Report) -> None:
     clips = {**settings.clips, "validation": settings.validation_clips, "test": settings.test_clips}
     speech.write(writer, settings, report)
     write_sounds(writer, clips=clips, seed=settings.seed)

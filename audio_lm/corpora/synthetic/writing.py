@@ -8,7 +8,7 @@ Paths in manifests are in the final folder, because ``prepare`` renames the fold
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from audio_lm.common.audio_units import (
     TOKENS_PER_SECOND,
     frames_in,
 )
+from audio_lm.common.protocols import Advance
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.data.audio.decode import Wave
 
@@ -36,13 +37,18 @@ class CutWriter:
     ``cuts`` returns cuts whose paths are readable before the folder is renamed.
     """
 
-    def __init__(self, folder: Path, final_folder: Path) -> None:
+    def __init__(self, folder: Path, final_folder: Path, *, own_labels: Collection[str] = ()) -> None:
         """Create the writer and the folder for audio.
 
         Args:
             folder: temporary folder, to write to.
             final_folder: folder of the paths in manifests; may be ``folder``.
+            own_labels: names of labels that are not in ``tasks.labels.LABELS``, of a corpus of another package.
         """
+        self.own_labels = frozenset(own_labels)
+        self.advance: Advance | None = None
+        """Called with 1 after each clip and each conversation, for progress; not for text rows, which take no time."""
+
         self.folder = folder
         self.final_folder = final_folder.absolute()
         self._audio = folder.absolute() / "audio"
@@ -69,7 +75,7 @@ class CutWriter:
         Args:
             subset_split: the manifest, such as ``digits-train``.
             wave: between -1 and 1; ``None`` for a text row, whose length follows from ``places``.
-            labels: keys of ``tasks.labels.LABELS``.
+            labels: keys of ``tasks.labels.LABELS`` or of ``own_labels``.
             more_waves: further clips, written as separate recordings (``audio_2``, ...).
             units: word, start, end in seconds from the clip's start.
 
@@ -81,7 +87,7 @@ class CutWriter:
             cut_id = f"{subset_split}-{len(cuts):05d}"
         if cut_id in self._ids:
             raise ValueError(f"cut {cut_id!r} exists; ids of a corpus have to be unique")
-        check_label_names(cut_id, labels)
+        check_label_names(cut_id, labels.keys() - self.own_labels)
         seconds = _text_seconds(labels) if wave is None else len(wave) / SAMPLES_PER_SECOND
         cut = MonoCut(
             id=cut_id,
@@ -102,6 +108,8 @@ class CutWriter:
         cuts.append(cut)
         if self._num_samples.get(subset_split, 0) >= SAMPLES_PER_FILE:
             self._write_waiting(subset_split)
+        if wave is not None:
+            self._advance()
         return cut_id
 
     def add_conversation(
@@ -140,7 +148,12 @@ class CutWriter:
             )
         )
         self._ids.add(cut_id)
+        self._advance()
         return cut_id
+
+    def _advance(self) -> None:
+        if self.advance is not None:
+            self.advance(1)
 
     def _recording_of_clip(self, clip: MonoCut) -> Recording:
         if clip.id not in self._recordings_of_clips:

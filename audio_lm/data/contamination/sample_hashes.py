@@ -22,6 +22,7 @@ from audio_lm.data.cache import cached_table
 from audio_lm.data.contamination.places import ClipPlace, places_of
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.data.manifest.shar import open_source
+from audio_lm.data.progress import progress
 
 VERSION = 1  # incremented when the same audio gives another hash
 PROBE: Seconds = 0.05
@@ -32,6 +33,7 @@ UNREAD = 0
 
 FULL_SCALE = 32768  # of 16-bit samples
 BYTES = 8  # of a hash
+MIN_TOTAL = 1000  # clips that take more than a moment
 
 Hashes = np.ndarray[Any, np.dtype[np.int64]]
 Clips = Sequence[tuple[int, int]]
@@ -56,10 +58,13 @@ def hashes_of(rows: Rows, clips: Clips, *, is_probe: bool, cache: Path) -> Hashe
 def _hash_all(rows: Rows, clips: Clips, is_probe: bool) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Hashes as pairs of 32-bit integers (K, 2), the type of cached tables."""
     hashes = np.zeros(len(clips), dtype=np.int64)
-    for number, (row, clip) in enumerate(clips):
-        place = places_of(rows.facts(row))[clip]
-        if place is not None:
-            hashes[number] = _hash(place, is_probe)
+    title = f"comparing {rows.index.source} with the benchmarks"
+    with progress(title, total=len(clips), what="clips", min_total=MIN_TOTAL) as advance:
+        for number, (row, clip) in enumerate(clips):
+            place = places_of(rows.facts(row))[clip]
+            if place is not None:
+                hashes[number] = _hash(place, is_probe)
+            advance(1)
     return hashes.view(np.int32).reshape(-1, 2)
 
 

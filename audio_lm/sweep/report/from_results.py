@@ -8,7 +8,7 @@ from pathlib import Path
 from audio_lm.common.errors import UserError
 from audio_lm.common.names import check_name
 from audio_lm.common.protocols import Report
-from audio_lm.config.load import resource_folder
+from audio_lm.config.resources import OWN
 from audio_lm.data.config import MixtureConfig
 from audio_lm.sweep.definition import Sweep
 from audio_lm.sweep.fit import SweepFit, fit_table
@@ -58,13 +58,13 @@ def write_last_report(ledger: Ledger, report: Report) -> list[Path]:
 
 
 def mixture_path(name: str) -> Path:
-    """File of a mixture in ``conf/``.
+    """File of a mixture in ``conf/`` of the working folder.
 
     Raises:
         RecipeError: the name is not that of a file.
     """
     check_name("mixture", name)
-    return resource_folder("conf") / "mixture" / f"{name}.yaml"
+    return OWN / "conf" / "mixture" / f"{name}.yaml"
 
 
 def train_command(ledger: Ledger, report: SweepReport, mixture: str) -> str:

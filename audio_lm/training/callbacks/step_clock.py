@@ -28,6 +28,9 @@ class StepClock(Callback):
         self.most = most
         self.seconds = seconds
         self.is_stopping = is_stopping
+        self.reached: float | None = None
+        """Moment at which the fit was ready for its first batch."""
+
         self.times: list[float] = []
         self.validation_times: list[float] = []
 
@@ -47,6 +50,7 @@ class StepClock(Callback):
         return (times[-1] - times[first]) / (len(times) - 1 - first)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.reached = time.monotonic()
         if trainer.enable_validation:
             compat.run_validation(trainer)
             trainer.limit_val_batches = 0  # Lightning would validate again when the fit ends

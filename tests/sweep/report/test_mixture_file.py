@@ -1,16 +1,12 @@
-import shutil
-from pathlib import Path
-
 import pytest
 import yaml
 
 from audio_lm.common.errors import UserError
-from audio_lm.config import load
+from audio_lm.config.load import load_recipe
 from audio_lm.data.config import MixtureConfig, SourceFacts, TemperatureConfig
 from audio_lm.sweep.report.mixture_file import MARK, write_mixture
 from tests.sweep.small_sweeps import write_recipe
 
-ROOT = Path(__file__).parents[3]
 MIXTURE = MixtureConfig(
     sources={"sec": ["my/events-train"], "mna": ["my/notes-train"]},
     weights={"sec": 0.6123, "mna": 0.3877},
@@ -28,12 +24,10 @@ def test_a_mixture_has_its_origin_as_comments_and_no_defaults(tmp_path):
 
 
 def test_a_recipe_trains_with_the_mixture_by_its_name(tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    folder_of = {"conf": tmp_path / "conf", "recipes": tmp_path}
-    monkeypatch.setattr(load, "resource_folder", folder_of.__getitem__)
+    monkeypatch.chdir(tmp_path)
     write_mixture(MIXTURE, tmp_path / "conf" / "mixture" / "best.yaml", [])
     recipe = write_recipe(tmp_path)
-    stage = load.load_recipe(recipe, ["stages.pretrain.mixture=best"]).recipe.stages["pretrain"]
+    stage = load_recipe(recipe, ["stages.pretrain.mixture=best"]).recipe.stages["pretrain"]
     assert stage.mixture == MIXTURE
 
 
