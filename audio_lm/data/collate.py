@@ -32,7 +32,7 @@ class LoadWaves(Protocol):
 
 
 class LayoutOf(Protocol):
-    """What an encoder needs to know of the clips of a pack."""
+    """Function that computes the layout of the clips of a pack for an encoder."""
 
     def __call__(self, num_samples: Sequence[int], /) -> tuple[torch.Tensor, tuple[int, ...]]:
         """Values of ``PackedBatch.layout``, and their sizes."""

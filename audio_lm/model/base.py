@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from audio_lm.common.audio_units import AudioTokenCount
 
 Layout = tuple[Tensor, tuple[int, ...]]
-"""What the collator has computed of the clips for an encoder: values on the device of the clips, and sizes."""
+"""Integers that the collator has computed of the clips for an encoder, on the device of the clips, and their sizes."""
 
 
 class Encoder(nn.Module):

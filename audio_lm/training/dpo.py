@@ -126,7 +126,7 @@ def _learned_pairs(is_learned_Q: Tensor, num_learned: int) -> Tensor:
     """Indices of the pairs in the loss, in their order.
 
     Args:
-        num_learned: their number; the device is not asked for it, unless it is ``NOT_TRAINABLE``.
+        num_learned: their number; it is read from the device only if it is ``NOT_TRAINABLE``.
     """
     if num_learned == NOT_TRAINABLE:
         return is_learned_Q.nonzero()[:, 0]

@@ -164,7 +164,7 @@ class DistributedMuon(Muon):
 
 
 def _choose(is_skipped: Tensor, if_skipped: Tensor, otherwise: Tensor) -> Tensor:
-    """One of two tensors, which are plain or sharded alike, chosen by a scalar of the device."""
+    """One of two tensors, both plain or both sharded, by the value of a scalar of the device."""
     first, second = (
         each.to_local() if isinstance(each, DTensor) else each for each in (if_skipped, otherwise)
     )

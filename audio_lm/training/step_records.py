@@ -1,7 +1,7 @@
 """Results of steps that are still on the device, and are read together.
 
-A GPU works behind the process that gives it work. Whoever reads a number waits for it, and then it waits for new work.
-So norms and losses of steps stay on the device until a step is logged or saved.
+A process launches the kernels of a step long before the GPU runs them. To read a number it waits for the GPU, and then the
+GPU waits for new kernels. So norms and losses of steps stay on the device until a step is logged or saved.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -116,7 +116,7 @@ class Watch(Callback):
 
 
 def fit(device, num_steps, tmp_path, *, nonfinite=(), log_every=4, kept=None):
-    """Train with packs that move as those of the data module do; reads are not asked for before a step is logged."""
+    """Train with packs that move as those of the data module do; nothing is read before a step is logged."""
     model = tiny("all")
     module = NextTokenModule(
         model,
