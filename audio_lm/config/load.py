@@ -24,6 +24,7 @@ from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import mask_tree, resolve_env
+from audio_lm.config.benchmark_prompts import fill_prompts
 from audio_lm.config.build import build_config, place_of
 from audio_lm.config.checks import (
     paths_outside_roots,
@@ -178,6 +179,7 @@ def load_recipe(
     problems += remove_old_keys(merged.tree, merged.where)
     _expand_mixtures(merged, problems)
     fill_metrics(merged)
+    fill_prompts(merged)
     built = build_config(Recipe, merged, problems)
     if built is not None:
         problems += problems_in(built, merged.where)

@@ -33,7 +33,7 @@ class BenchmarkConfig:
     """Names from ``audio_lm/metrics/registry.py``."""
 
     prompt: Literal["tags", "natural", "chatml"]
-    """Prompt format of the question; use that of the stage."""
+    """Prompt format of the question; in a recipe that of the stage, unless it is named."""
 
     stage: str
     """Stage whose model is evaluated."""

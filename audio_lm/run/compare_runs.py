@@ -249,7 +249,7 @@ def _compared(ours: Arm, other: Arm, key: ScoreKey) -> DifferingScore:
         paired = mean_over_seeds([left[seed] - right[seed] for seed in common]) if common else None
         difference, interval = (paired.mean, paired.interval) if paired else (None, None)
         kind, num_units = SEEDS, len(common)
-    verdict = _verdict(difference, interval, is_higher_better=find_metric(key[1]).is_higher_better)
+    verdict = verdict_of(difference, interval, is_higher_better=find_metric(key[1]).is_higher_better)
     return DifferingScore(*key, *means, difference, interval, kind, num_units, verdict)
 
 
@@ -266,9 +266,10 @@ def _over_clips(
     return (ours.scores[key] - other.scores[key] if both else None), None, 0
 
 
-def _verdict(
+def verdict_of(
     difference: float | None, interval: tuple[float, float] | None, *, is_higher_better: bool
 ) -> str:
+    """Word for a difference: better or worse where its interval does not contain 0, else noise; empty without an interval."""
     if difference is None or interval is None:
         return ""
     if interval[0] <= 0 <= interval[1]:
