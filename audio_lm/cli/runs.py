@@ -1,13 +1,79 @@
-"""Commands on the folder of a run: status, replay, export, synchronization with MLflow."""
+"""Commands on the folders of runs: list, status, comparison, replay, export, synchronization with MLflow."""
 
 import json
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperCommand
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import DryRun, Json, Overwrite, RunPath, TrustCode, known_runs
+
+AGAINST = "--against"
+
+
+class ManyAgainst(TyperCommand):
+    """A command whose option ``--against`` takes all words up to the next option, so that a shell may expand a pattern."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each of its words."""
+        repeated, is_against = list[str](), False
+        for word in args:
+            if word.startswith("-"):
+                is_against = word == AGAINST
+                repeated += [] if is_against else [word]
+            else:
+                repeated += [AGAINST, word] if is_against else [word]
+        return super().parse_args(ctx, repeated)
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("runs"),
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BENCHMARK/METRIC", help="Sort by this score, best first; default newest first."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List runs with their state, scores and mixture; the best score of each benchmark is marked.
+
+    Examples: `audio-lm runs` · `audio-lm runs runs --by digits_asr/wer` · `audio-lm runs sweeps/demo-1a2b3c4d/trials --json`
+    """
+    silence_libraries()
+    from audio_lm.run.list_runs import print_runs
+
+    print_runs(folder, by=by, as_json=as_json)
+
+
+def compare(
+    run: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            AGAINST, metavar="RUN...", help="Folders of the runs to compare them with; up to the next option."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the settings that differ between runs beside the scores that differ.
+
+    Of two runs, differences have paired 95 % bootstrap intervals over the clips that both have answered. Runs that differ in
+    their seed only are one arm: means over seeds, and differences between runs of equal seed, have 95 % t-intervals over seeds.
+    Without `--against`, three runs or more are grouped into arms by their settings, and the first arm is compared with each
+    other one.
+
+    Examples: `audio-lm compare runs/demo-1a2b3c4d runs/demo-5e6f7a8b` ·
+    `audio-lm compare runs/a-1 runs/a-2 runs/a-3 --against runs/b-1 runs/b-2 runs/b-3` ·
+    `audio-lm compare runs/a-1 runs/a-2 runs/b-1 runs/b-2 --json`
+    """
+    silence_libraries()
+    from audio_lm.run.compare_print import print_comparison
+
+    print_comparison(run, against or (), as_json=as_json)
 
 
 def status(

@@ -137,14 +137,15 @@ def cells_of(rows: Sequence[Row], *, encoding: str = "utf-8") -> list[list[str]]
 
 def rows_as_records(rows: Sequence[Row]) -> list[Mapping[str, object]]:
     """The table as records for JSON; a value that is not finite becomes None, because JSON cannot represent it."""
-    return [_finite(asdict(row)) for row in rows]
+    return [with_finite_numbers(asdict(row)) for row in rows]
 
 
-def _finite(value: Any) -> Any:
+def with_finite_numbers(value: Any) -> Any:
+    """Value for JSON, with None for numbers that are not finite, and lists for tuples."""
     if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, tuple):
-        return [_finite(inner) for inner in value]
+        return {name: with_finite_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [with_finite_numbers(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

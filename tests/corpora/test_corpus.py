@@ -24,7 +24,7 @@ def preparations(monkeypatch):
             raise KeyboardInterrupt
 
     corpus = replace(registry.CORPORA["fsdd"], write=write, read_settings=read_settings)
-    monkeypatch.setitem(registry.CORPORA, "fsdd", corpus)
+    monkeypatch.setitem(registry.CORPORA.built_in, "fsdd", corpus)
     return settings_of_each
 
 

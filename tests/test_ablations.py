@@ -1,0 +1,148 @@
+"""Small ablations: recipes that differ from their base in one line, and the script that runs them."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from audio_lm.common.files import write_json
+from audio_lm.config.load import load_recipe
+from tests.run.recorded_runs import record_run
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "recipes" / "ablations"
+ARMS = sorted(path for path in FOLDER.glob("small_*.yaml") if path.stem != "small_base")
+spec = importlib.util.spec_from_file_location("ablations", ROOT / "scripts" / "ablations.py")
+ablations = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ablations)
+
+
+def lines_without_comments(path):
+    lines = [line.partition("#")[0].rstrip() for line in path.read_text().splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize("path", ARMS, ids=lambda path: path.stem)
+def test_an_arm_differs_from_its_base_in_one_line_and_in_its_settings(path):
+    ours, base = lines_without_comments(path), lines_without_comments(FOLDER / "small_base.yaml")
+    assert len(ours) == len(base)
+    assert sum(left != right for left, right in zip(ours, base, strict=True)) == 1
+    composed = load_recipe(path)
+    assert composed.signature != load_recipe(FOLDER / "small_base.yaml").signature
+    assert path.read_text().startswith(f"# recipes/ablations/{path.name}\n")
+
+
+def test_every_arm_of_the_script_is_a_recipe_and_the_other_way_round():
+    named = {ablation.recipe for ablation in ablations.ARMS.values()}
+    assert named == {path.stem for path in FOLDER.glob("small_*.yaml")}
+
+
+@pytest.mark.parametrize("arm", ablations.ARMS)
+def test_every_run_of_the_script_has_valid_settings(arm, tmp_path):
+    ablation = ablations.ARMS[arm]
+    overrides = [*ablations.overrides_of(tmp_path, arm, 3), "resume=never"]
+    recipe = load_recipe(FOLDER / f"{ablation.recipe}.yaml", overrides).recipe
+    assert recipe.seed == 3
+    assert tuple(recipe.only) == ablation.stages
+
+
+@pytest.mark.parametrize("prompt", ["natural", "chatml"])
+def test_benchmarks_have_the_prompt_of_the_arm(prompt):
+    benchmarks = load_recipe(FOLDER / f"small_{prompt}.yaml").recipe.evaluation.benchmarks
+    assert benchmarks["asr"].prompt == prompt
+    assert benchmarks["strings"].prompt == "tags", "its stage is the same in all arms"
+
+
+@pytest.mark.parametrize(
+    ("arm", "stage"),
+    [(arm, stage) for arm, it in ablations.ARMS.items() for stage in it.stages if len(it.stages) == 1],
+)
+def test_an_arm_changes_the_stage_that_it_trains_and_no_other(arm, stage):
+    """Runs of one stage stand beside the base's runs of two, which is fair only if the other stage is the same."""
+    ablation = ablations.ARMS[arm]
+    ours = load_recipe(FOLDER / f"{ablation.recipe}.yaml", ablation.overrides).recipe.stages
+    base = load_recipe(FOLDER / "small_base.yaml").recipe.stages
+    (other,) = base.keys() - {stage}
+    assert ours[stage] != base[stage]
+    assert ours[other] == base[other]
+
+
+def finish(folder, stages):
+    for stage in stages:
+        (folder / "stages" / stage / "model").mkdir(parents=True)
+        write_json(folder / "stages" / stage / "status.json", {"finished": True, "evaluated": True})
+
+
+@pytest.fixture
+def runs(small_recipe, tmp_path):
+    """Two seeds of the base and of `without_srwt`, one of `rows_30`, with answers to questions."""
+    folder = tmp_path / "runs"
+    for arm, right in (("base", 10), ("without_srwt", 20), ("rows_30", 5)):
+        for seed in (1, 2):
+            path = record_run(small_recipe, folder / f"{arm}-{seed}", right + seed, f"seed={seed}")
+            kept = path / "predictions" / "questions.jsonl"
+            rows = [
+                {"id": f"q-{number}", "task": "aqa", "references": [reference], "language": "en"}
+                | {"answer": "beep" if number < right / 5 else "no"}
+                for number, reference in enumerate(["beep", "beep", "beep", "beep", "no", "two"])
+            ]
+            kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            if (arm, seed) != ("rows_30", 2):
+                finish(path, ablations.ARMS[arm].stages)
+    for seed, rate in ((1, 0.9), (2, 1.1)):
+        scores = {
+            "untrained/strings/wer": 1.0,
+            "base/strings/wer": rate,
+            "strings/wer": 0.5,
+            "events/acc": (10 + seed) / 40,
+        }
+        (folder / f"base-{seed}" / "scores.json").write_text(json.dumps(scores))
+    return folder
+
+
+def cells(lines, *start):
+    return next(
+        row
+        for line in lines
+        if (row := [cell.strip() for cell in line.split("|")[1:-1]])[: len(start)] == [*start]
+    )
+
+
+def test_the_table_has_paired_differences_and_names_what_was_not_run(runs):
+    lines = [*ablations.table(runs, [1, 2, 3])]
+    row = cells(lines, "without_srwt", "2", "events acc")
+    assert row[3:6] == ["0.287 +- 0.159", "0.538 +- 0.159", "+0.250"]
+    assert row[6:] == ["0.250 to 0.250, t over seeds", "better"]
+    assert cells(lines, "natural")[1:3] == ["0", "not run"]
+    order = cells(lines, "without_srwt", "2", "questions about order acc")
+    assert order[3:6] == ["0.500 +- 0.000", "1.000 +- 0.000", "+0.500"], "yes, no and numbers are left out"
+
+
+def test_the_table_of_data_efficiency_has_all_sizes(runs):
+    (runs / "spent.jsonl").write_text(
+        '{"run": "rows_30-1", "cpu_seconds": 60}\n{"run": "rows_30-1", "cpu_seconds": 30}\n'
+    )
+    lines = [*ablations.efficiency(runs, [1, 2, 3])]
+    assert cells(lines, "none, random weights")[1:3] == ["2", "1.000 +- 0.000"]
+    assert cells(lines, "none, after `pretrain`")[2].startswith("1.000 +- 1.27")
+    assert cells(lines, "200")[1:3] == ["0", "not run"]
+    assert cells(lines, "2000")[2] == "0.500 +- 0.000"
+    assert cells(lines, "30")[3] == "1.5"
+
+
+def test_what_is_finished_or_taken_or_waits_for_the_base_is_not_trained(runs, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr(ablations, "_train", lambda runs, arm, seed, overrides: trained.append((arm, seed)))
+    with ablations.claimed(runs / "locks" / "natural-1") as is_mine:
+        assert is_mine
+        missing = ablations.run(runs, ["without_srwt", "natural", "rows_30", "frozen_encoder"], [1, 2, 3], [])
+    assert trained == [
+        ("without_srwt", 3),
+        ("natural", 2),
+        ("natural", 3),
+        ("rows_30", 2),
+        *[("frozen_encoder", n) for n in (1, 2)],
+    ]
+    assert "rows_30-3: waits for base-3" in capsys.readouterr().out
+    assert missing == 9
