@@ -1,8 +1,10 @@
 """README, CONTRIBUTING and docs: commands are accepted by the programs, keys of recipes exist, links have targets."""
 
+import ast
 import re
 import shlex
 import subprocess
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,7 +43,7 @@ OTHER_PROGRAMS = {
     "vllm-environment/bin/pip",
     "vllm-environment/bin/vllm",
 }
-MAX_README_LINES, MAX_PICTURE_BYTES = 110, 200_000
+MAX_README_LINES, MAX_PICTURE_BYTES = 60, 200_000
 FILE_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".sent", ".log", ".lock")
 
 
@@ -233,9 +235,21 @@ def test_every_relative_link_has_a_target(page):
             )
 
 
-def test_the_readme_is_short_and_links_to_every_page():
+def test_the_readme_is_short_and_leads_to_every_page():
     assert len(README.splitlines()) <= MAX_README_LINES
-    assert all(f"](docs/{path.name})" in README for path in (ROOT / "docs").glob("*.md"))
+    assert "](docs/contents.md)" in README
+    contents = TEXT_OF_PAGE["docs/contents.md"]
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"contents.md"}
+    assert not [name for name in pages if f"]({name})" not in contents]
+
+
+def extras():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def test_every_extra_is_on_the_page_of_the_installation():
+    rows = re.findall(r"^\| (`.*?`) \|", TEXT_OF_PAGE["docs/install.md"], flags=re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(extras())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "pictures").iterdir()), ids=lambda path: path.name)
@@ -248,3 +262,41 @@ def test_a_dead_link_and_a_wrong_option_are_found():
     assert "no-such-heading" not in anchors(README)
     with pytest.raises(Exception, match="No such option"):
         parsed(["train", "demo", "--no-such-option"])
+
+
+def texts_of_the_code():
+    """Every text in the package as its constant pieces, with a gap for each value that is filled in."""
+    for path in sorted((ROOT / "audio_lm").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                pieces = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
+                yield "".join(map(str, pieces))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def is_shortened(message, text):
+    """True if the pieces between the gaps of a shown message are in a text of the code, in this order."""
+    place = 0
+    for piece in filter(None, (part.strip(" ;,") for part in message.split("..."))):
+        found = text.find(piece, place)
+        if found < 0:
+            return False
+        place = found + len(piece)
+    return True
+
+
+def messages_that_are_shown():
+    text = TEXT_OF_PAGE["docs/troubleshooting.md"].partition("## Recipes")[2]
+    for section in text.partition("## Without a message")[0].split("\n## "):
+        yield from re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
+
+
+def test_every_message_of_the_troubleshooting_page_is_one_of_the_code():
+    texts = set(texts_of_the_code())
+    missing = [
+        shown for shown in messages_that_are_shown() if not any(is_shortened(shown, one) for one in texts)
+    ]
+    assert not missing, "\n".join(missing)
+    assert len(list(messages_that_are_shown())) > 40
+    assert not is_shortened("a ... c", "c of a")
