@@ -14,6 +14,7 @@ import yaml
 from torch.distributed.run import get_args_parser
 
 from audio_lm.cli.main import app
+from audio_lm.cli.sweep import DEFAULT
 from audio_lm.config.build import build_config
 from audio_lm.config.load import load_recipe, override_keys
 from audio_lm.config.schema import Recipe, StageConfig
@@ -105,6 +106,28 @@ def test_every_command_is_accepted_by_its_program(command):
         check_recipe(options.training_script_args[0], options.training_script_args[1:])
     else:
         assert program in OTHER_PROGRAMS, f"{PAGE_OF_COMMAND[command]} has the unknown program {program}"
+
+
+def commands_in_sentences():
+    """Page and words of every ``audio-lm`` command in a sentence or a table; ``...`` stands for further arguments."""
+    for page, text in TEXT_OF_PAGE.items():
+        for command in re.findall(r"`(audio-lm [^`]+)`", FENCE.sub("", text)):
+            yield page, tuple(word for word in shlex.split(command)[1:] if word != "...")
+
+
+@pytest.mark.parametrize(("page", "arguments"), sorted(set(commands_in_sentences())))
+def test_every_command_in_a_sentence_has_a_known_name_and_known_options(page, arguments):
+    command = typer.main.get_command(app)
+    while arguments and hasattr(command, "commands") and not arguments[0].startswith("--"):
+        if arguments[0] not in command.commands:
+            assert command.name == "sweep", f"{page}: {' '.join(arguments)}"
+            arguments = (DEFAULT, *arguments)  # of a sweep file
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    known = {
+        option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    used = {word.partition("=")[0] for word in arguments if word.startswith("--")}
+    assert used <= {*known, "--help", "--install-completion"}, f"{page}: {sorted(used - known)}"
 
 
 def check_values(params):
