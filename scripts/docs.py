@@ -48,7 +48,9 @@ def main() -> int:
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     if not problems:
-        sys.stdout.write(f"{len(pages)} pages in {ROOT / 'build' / 'site' / 'index.html'}\n")
+        site = ROOT / "build" / "site"
+        sys.stdout.write(f"{len(pages)} pages in {site / 'index.html'}; the search needs a server: ")
+        sys.stdout.write(f"python -m http.server --bind 127.0.0.1 --directory {site}\n")
     return 1 if problems else 0
 
 
@@ -157,7 +159,9 @@ def navigation(root: Path) -> dict[str, dict[str, str]]:
     listed = []
     for section in (root / CONTENTS).read_text().split("\n## ")[1:]:
         rows = [(title, resolve(root, CONTENTS, target)) for title, target in ROW.findall(section)]
-        groups[section.partition("\n")[0]] = {title: place(path) for title, path in rows}
+        groups[section.partition("\n")[0]] = {
+            title[0].upper() + title[1:]: place(path) for title, path in rows
+        }
         listed += [path for _, path in rows]
     pages = {f"docs/{path.name}" for path in (root / "docs").glob("*.md")} - {CONTENTS}
     if missing := sorted(pages - set(listed)):

@@ -60,7 +60,7 @@ def test_a_link_without_a_target_is_found(docs, tree):
 
 
 def test_a_page_in_no_table_or_in_two_is_found(docs, tree):
-    assert docs.navigation(tree) == {"Start": {"a": "a.md"}, "Reference": {}}
+    assert docs.navigation(tree) == {"Start": {"A": "a.md"}, "Reference": {}}
     (tree / "docs" / "new.md").write_text("# New")
     with pytest.raises(docs.DocsError, match=r"docs/new.md: in no table of docs/contents.md"):
         docs.navigation(tree)
