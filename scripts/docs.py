@@ -75,15 +75,15 @@ def links(text: str) -> Iterator[str]:
 
 
 def resolve(root: Path, page: str, target: str) -> str:
-    """File of the repository that a link points to; of a folder its README.
+    """File of the repository that a link points to; of a folder its README, or the folder where it has none.
 
     Raises:
         DocsError: there is none.
     """
     path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
-    if (root / path).is_dir():
+    if (root / path / "README.md").is_file():
         path = posixpath.join(path, "README.md")
-    if not (root / path).is_file() or path.startswith(".."):
+    if not (root / path).exists() or path.startswith(".."):
         raise DocsError(f"{page} links to {target}, which does not exist -- correct the link or add the file")
     return path
 
@@ -130,6 +130,9 @@ def write_pages(root: Path, folder: Path) -> dict[str, str]:
         kind = PAGE_OF_CODE.get(posixpath.splitext(path)[1])
         if path.endswith(".md"):
             target.write_text(rewritten(root, path, (root / path).read_text()))
+        elif (root / path).is_dir():
+            names = sorted(f"* `{one.name}`" for one in (root / path).iterdir())
+            target.write_text("\n".join([f"# {path}", "", *names, ""]))
         elif kind:
             target.write_text(f"# {path}\n\n````{kind}\n{(root / path).read_text()}````\n")
         else:
@@ -240,7 +243,7 @@ class Page(HTMLParser):
 
 
 def site_problems(site: Path) -> Iterator[str]:
-    """Problems of a finished site: links without a target, and files that another host would be asked for."""
+    """Problems of a finished site: links without a target, and files of other hosts."""
     pages = {path.resolve(): Page(path) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():
         name = path.relative_to(site.resolve())

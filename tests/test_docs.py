@@ -26,7 +26,7 @@ def tree(tmp_path):
         "README.md": "# Home\n\n[a](docs/a.md#part) [licence](LICENSE) ![p](docs/pictures/p.png)\n",
         "LICENSE": "Apache\n",
         "docs/contents.md": "# All pages\n\n## Start\n\n| page | subject |\n|---|---|\n| [a](a.md) | a |\n\n## Reference\n",
-        "docs/a.md": "# A\n\n## Part\n\n[home](../README.md) [code](../package) [r](../recipes/r.yaml)\n"
+        "docs/a.md": "# A\n\n## Part\n\n[home](../README.md) [code](../package) [r](../recipes/r.yaml) [all](../recipes)\n"
         "`[no](link.md)`\n\n```sh\n[no](link.md)\n```\n",
         "docs/pictures/p.png": "picture",
         "docs/site.css": "",
@@ -46,7 +46,11 @@ def test_links_fit_the_places_of_the_pages(docs, tree):
     assert {"index.md", "a.md", "code/package.md", "code/LICENSE.md", "code/recipes/r.yaml.md"} <= set(pages)
     copy = {name: (tree / "build" / "docs" / name).read_text() for name in pages}
     assert "[a](a.md#part) [licence](code/LICENSE.md) ![p](pictures/p.png)" in copy["index.md"]
-    assert "[home](index.md) [code](code/package.md) [r](code/recipes/r.yaml.md)" in copy["a.md"]
+    assert (
+        "[home](index.md) [code](code/package.md) [r](code/recipes/r.yaml.md) [all](code/recipes.md)"
+        in copy["a.md"]
+    )
+    assert "* `r.yaml`" in copy["code/recipes.md"]
     assert copy["a.md"].count("[no](link.md)") == 2
     assert "[a](../a.md)" in copy["code/package.md"]
     assert "seed: 1" in copy["code/recipes/r.yaml.md"]
