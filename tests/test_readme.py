@@ -258,6 +258,17 @@ def test_every_relative_link_has_a_target(page):
             )
 
 
+@pytest.mark.parametrize("page", pages_of_the_tree())
+def test_every_row_of_a_table_has_the_cells_of_its_head(page):
+    """GitHub divides cells at every bar, also within code."""
+    if not (ROOT / page).is_file():
+        return
+    for table in re.findall(r"(?:^\|.*\n)+", FENCE.sub("", (ROOT / page).read_text()), flags=re.MULTILINE):
+        head, *rows = table.splitlines()
+        wrong = [row for row in rows if len(re.findall(r"(?<!\\)\|", row)) != head.count("|")]
+        assert not wrong, "\n".join(wrong)
+
+
 def test_the_readme_is_short_and_leads_to_every_page():
     assert len(README.splitlines()) <= MAX_README_LINES
     assert "](docs/contents.md)" in README
