@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python scripts/install.py
 
-.PHONY: help demo test check chaos gpu clean
+.PHONY: help demo test docs check chaos gpu clean
 help:
 	@echo "make demo    environment, then the default recipe: train a small audio-language model, offline"
 	@echo "make test    environment, then the tests (CPU, no network)"
+	@echo "make docs    environment, then the documentation as a site in build/site, built strictly"
 	@echo "make chaos   environment, then fault injection: 100 random kills and stops of two-node runs on this machine, about an hour"
 	@echo "make check   environment, then ruff, mypy and codespell"
 	@echo "make gpu     no environment: test and measure the GPU with the Python that is there, at most nine minutes; PYTHON=, MINUTES=, OUT="
@@ -28,11 +29,19 @@ help:
 	@$(BIN)/audio-lm --help > /dev/null
 	@mkdir -p .stamps && touch $@
 
+.stamps/docs: pyproject.toml constraints.txt scripts/install.py | .venv/bin/python
+	@echo "installing audio-lm with the tools of its documentation"
+	@$(INSTALL) ".[docs]"
+	@mkdir -p .stamps && touch $@
+
 demo: .stamps/demo
 	$(BIN)/python train.py recipes/demo.yaml
 
 test: .stamps/test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+docs: .stamps/docs
+	$(BIN)/python scripts/docs.py
 
 chaos: .stamps/test
 	$(BIN)/python -m pytest -q -m chaos tests/chaos --kills=$(or $(KILLS),100) --seed=$(or $(SEED),0) -rA

@@ -1,8 +1,10 @@
 """README, CONTRIBUTING and docs: commands are accepted by the programs, keys of recipes exist, links have targets."""
 
+import ast
 import re
 import shlex
 import subprocess
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import yaml
 from torch.distributed.run import get_args_parser
 
 from audio_lm.cli.main import app
+from audio_lm.cli.sweep import DEFAULT
 from audio_lm.config.build import build_config
 from audio_lm.config.load import load_recipe, override_keys
 from audio_lm.config.schema import Recipe, StageConfig
@@ -41,7 +44,7 @@ OTHER_PROGRAMS = {
     "vllm-environment/bin/pip",
     "vllm-environment/bin/vllm",
 }
-MAX_README_LINES, MAX_PICTURE_BYTES = 110, 200_000
+MAX_README_LINES, MAX_PICTURE_BYTES = 60, 200_000
 FILE_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".sent", ".log", ".lock")
 
 
@@ -105,6 +108,28 @@ def test_every_command_is_accepted_by_its_program(command):
         check_recipe(options.training_script_args[0], options.training_script_args[1:])
     else:
         assert program in OTHER_PROGRAMS, f"{PAGE_OF_COMMAND[command]} has the unknown program {program}"
+
+
+def commands_in_sentences():
+    """Page and words of every ``audio-lm`` command in a sentence or a table; ``...`` stands for further arguments."""
+    for page, text in TEXT_OF_PAGE.items():
+        for command in re.findall(r"`(audio-lm [^`]+)`", FENCE.sub("", text)):
+            yield page, tuple(word for word in shlex.split(command)[1:] if word != "...")
+
+
+@pytest.mark.parametrize(("page", "arguments"), sorted(set(commands_in_sentences())))
+def test_every_command_in_a_sentence_has_a_known_name_and_known_options(page, arguments):
+    command = typer.main.get_command(app)
+    while arguments and hasattr(command, "commands") and not arguments[0].startswith("--"):
+        if arguments[0] not in command.commands:
+            assert command.name == "sweep", f"{page}: {' '.join(arguments)}"
+            arguments = (DEFAULT, *arguments)  # of a sweep file
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    known = {
+        option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    used = {word.partition("=")[0] for word in arguments if word.startswith("--")}
+    assert used <= {*known, "--help", "--install-completion"}, f"{page}: {sorted(used - known)}"
 
 
 def check_values(params):
@@ -235,9 +260,32 @@ def test_every_relative_link_has_a_target(page):
             )
 
 
-def test_the_readme_is_short_and_links_to_every_page():
+@pytest.mark.parametrize("page", pages_of_the_tree())
+def test_every_row_of_a_table_has_the_cells_of_its_head(page):
+    """GitHub divides cells at every bar, also within code."""
+    if not (ROOT / page).is_file():
+        return
+    for table in re.findall(r"(?:^\|.*\n)+", FENCE.sub("", (ROOT / page).read_text()), flags=re.MULTILINE):
+        head, *rows = table.splitlines()
+        wrong = [row for row in rows if len(re.findall(r"(?<!\\)\|", row)) != head.count("|")]
+        assert not wrong, "\n".join(wrong)
+
+
+def test_the_readme_is_short_and_leads_to_every_page():
     assert len(README.splitlines()) <= MAX_README_LINES
-    assert all(f"](docs/{path.name})" in README for path in (ROOT / "docs").glob("*.md"))
+    assert "](docs/contents.md)" in README
+    contents = TEXT_OF_PAGE["docs/contents.md"]
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"contents.md"}
+    assert not [name for name in pages if f"]({name})" not in contents]
+
+
+def extras():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def test_every_extra_is_on_the_page_of_the_installation():
+    rows = re.findall(r"^\| (`.*?`) \|", TEXT_OF_PAGE["docs/install.md"], flags=re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(extras())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "pictures").iterdir()), ids=lambda path: path.name)
@@ -250,3 +298,41 @@ def test_a_dead_link_and_a_wrong_option_are_found():
     assert "no-such-heading" not in anchors(README)
     with pytest.raises(Exception, match="No such option"):
         parsed(["train", "demo", "--no-such-option"])
+
+
+def texts_of_the_code():
+    """Every text in the package as its constant pieces, with a gap for each value that is filled in."""
+    for path in sorted((ROOT / "audio_lm").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                pieces = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
+                yield "".join(map(str, pieces))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def is_shortened(message, text):
+    """True if the pieces between the gaps of a shown message are in a text of the code, in this order."""
+    place = 0
+    for piece in filter(None, (part.strip(" ;,") for part in message.split("..."))):
+        found = text.find(piece, place)
+        if found < 0:
+            return False
+        place = found + len(piece)
+    return True
+
+
+def messages_that_are_shown():
+    text = TEXT_OF_PAGE["docs/troubleshooting.md"].partition("## Recipes")[2]
+    for section in text.partition("## Without a message")[0].split("\n## "):
+        yield from re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
+
+
+def test_every_message_of_the_troubleshooting_page_is_one_of_the_code():
+    texts = set(texts_of_the_code())
+    missing = [
+        shown for shown in messages_that_are_shown() if not any(is_shortened(shown, one) for one in texts)
+    ]
+    assert not missing, "\n".join(missing)
+    assert len(list(messages_that_are_shown())) > 40
+    assert not is_shortened("a ... c", "c of a")

@@ -144,7 +144,7 @@ def _check_setting(name: str, value: object) -> None:
 def _check_baselines(names: Sequence[str]) -> None:
     for name in names:
         if name not in BASELINES:
-            raise RecipeError(unknown("baseline", name, BASELINES, see="README.md"))
+            raise RecipeError(unknown("baseline", name, BASELINES, see="docs/evaluation.md"))
 
 
 def _check_stage(name: str, recipe: Recipe) -> None:
