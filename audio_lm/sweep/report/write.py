@@ -11,7 +11,7 @@ from audio_lm.common.errors import UserError, unknown
 from audio_lm.common.files import write_bytes, write_text
 from audio_lm.data.config import MixtureConfig
 from audio_lm.sweep.fit import SweepFit
-from audio_lm.sweep.report.display import Markdown, Picture
+from audio_lm.tracking.report.display import Markdown, Picture
 from audio_lm.sweep.report.matrix import matrix_figure
 from audio_lm.sweep.report.mixture_file import write_mixture
 from audio_lm.sweep.report.page import page_html
