@@ -12,7 +12,7 @@ False
 Train a recipe whole, with ``train(composed)``; or take its pieces, ``build_model``, ``build_data`` and
 ``build_module``, and train with a Lightning ``Trainer`` of your own. ``open_run``, ``load_model``, ``predict`` and
 ``evaluate`` read a run from its folder; ``open_model`` and ``evaluate_model`` take any model folder, and ``ChatSession``
-holds a conversation with one.
+holds a conversation with one. ``view_run`` shows a run in a notebook.
 """
 
 from importlib import import_module
@@ -35,6 +35,10 @@ _MODULE_OF_NAME = {
     "ChatOptions": "audio_lm.chat.conversation",
     "SamplingConfig": "audio_lm.model.decoder.sampling",
     "ground": "audio_lm.chat.grounding",
+    "export_run": "audio_lm.export.run",
+    "ExportSettings": "audio_lm.export.run",
+    "view_run": "audio_lm.notebook.run_view",
+    "view_data": "audio_lm.notebook.data_view",
     "AudioLM": "audio_lm.model.audio_lm",
     "MixtureDataModule": "audio_lm.data.datamodule",
     "NextTokenModule": "audio_lm.training.next_token",

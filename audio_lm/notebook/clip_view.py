@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds
+from audio_lm.common.errors import UserError
 from audio_lm.common.word_timestamps import SILENCE, Unit, parse_units
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.metrics.intervals import equal_units
@@ -43,10 +44,22 @@ class ClipView:
         """Words of the reference, without silences."""
         return [unit.symbol for unit in self.units if unit.symbol != SILENCE]
 
+    def span_of(self, word: str) -> tuple[Seconds, Seconds]:
+        """Start and end of the first occurrence of a word in the reference.
+
+        Raises:
+            UserError: the reference does not have it.
+        """
+        found = [(unit.start, unit.end) for unit in self.units if unit.symbol == word]
+        if not found:
+            raise UserError(f"{word!r} is not in {self.cut_id}; its words are {' '.join(self.words) or 'not known'}")
+        return found[0]
+
     def _repr_html_(self) -> str:
         """Content that Jupyter shows."""
         seconds = len(self.wave) / SAMPLES_PER_SECOND
-        return Sound(self.wave, f"{self.cut_id}, {seconds:.2f} s; {self.task}: {self.reference}")._repr_html_()
+        reference = f"; {self.task}: {self.reference}" if self.task else ""
+        return Sound(self.wave, f"{self.cut_id}, {seconds:.2f} s{reference}")._repr_html_()
 
     def picture(
         self, answers: Mapping[str, Sequence[Unit]] | None = None, *, highlights: Sequence[tuple[Seconds, Seconds]] = ()
@@ -57,8 +70,8 @@ class ClipView:
             answers: name, such as ``model``, -> its words.
             highlights: start and end of spans, in seconds.
         """
-        rows = {"reference": self.units, **(answers or {})}
-        title = f"{self.cut_id}: {' '.join(self.words)}"
+        rows = ({"reference": self.units} if self.units else {}) | dict(answers or {})
+        title = f"{self.cut_id}   {' '.join(self.words)}"
         return Picture.of(
             words_figure(self.wave, rows, log_mel=self.log_mel, highlights=highlights, title=title)
         )

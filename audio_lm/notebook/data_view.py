@@ -19,12 +19,12 @@ from audio_lm.pipeline.report_clips import log_mel_of
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.preview.examples import RenderedExample, render_example
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.tracking.report.curve_figures import bars_figure, histogram_figure
+from audio_lm.tracking.report.curve_figures import bars_figure, boxes_figure
 from audio_lm.tracking.report.display import Html, Picture
 from audio_lm.tracking.report.figures import LogMelPanel, log_mel_figure
 from audio_lm.tracking.report.pack_figure import packs_figure
 
-MAX_CHARACTERS = 90  # of a caption
+MAX_CHARACTERS = 64  # of a caption
 LEARNED = "background:#cfe6f5;color:#10263a;border-bottom:2px solid #0072b2"
 OTHER = "color:#68707c"
 
@@ -70,7 +70,7 @@ class DataView:
             rows[name] = {
                 f"share of {kind}": 100 * each[number] / (sum(each) or 1.0) for kind, each in of_kind.items()
             }
-            notes[name] = f"{counts[number]:,} of {leaf.num_rows:,} clips: {counts[number] / leaf.num_rows:.2g} epochs"
+            notes[name] = f"{counts[number]:,} drawn of {leaf.num_rows:,}, {counts[number] / leaf.num_rows:.2g} epochs"
         title = f"stage {self.stage!r}: {sum(counts):,} conversations in {self.config.steps:,} steps"
         return Picture.of(bars_figure(rows, unit="percent of the stage", title=title, notes=notes))
 
@@ -88,24 +88,29 @@ class DataView:
         return Picture.of(log_mel_figure(list(islice(self._panels(), num))))
 
     def _panels(self) -> Iterator[LogMelPanel]:
-        """Spectrograms of the first clip of each task, then of the second ..., of conversations with audio."""
-        for row in range(max((len(leaf.rows) for leaf in self._first_of_task.values()), default=0)):
-            for task, leaf in self._first_of_task.items():
-                waves = load_waves(cut) if row < len(leaf.rows) and (cut := leaf.rows.cut(row)) else []
-                if waves:
-                    example = render_example(self.stage, cut, task, self.maker, choice=row)
+        """Spectrograms of a clip of each task, then of another one ..., of conversations with audio.
+
+        Tasks that share a source begin at different rows, so that they show different clips.
+        """
+        leaves = list(self._first_of_task.values())
+        for turn in range(max((len(leaf.rows) for leaf in leaves), default=0)):
+            for number, leaf in enumerate(leaves):
+                row = (number + turn * len(leaves)) % len(leaf.rows)
+                cut = leaf.rows.cut(row)
+                if waves := load_waves(cut):
+                    example = render_example(self.stage, cut, leaf.task, self.maker, choice=row)
                     learned = " ".join("".join(text for text, is_learned in example.pieces if is_learned).split())
-                    title = f"{task}   {cut.id}   {cut.duration:.1f} s = {example.num_audio_tokens} audio tokens"
+                    title = f"{leaf.task}   {cut.id}   {cut.duration:.1f} s = {example.num_audio_tokens} audio tokens"
                     shown = learned if len(learned) <= MAX_CHARACTERS else f"{learned[: MAX_CHARACTERS - 3]}..."
                     yield LogMelPanel(log_mel_of(self.recipe, waves[0]), title, shown)
 
     def lengths(self) -> Picture:
-        """Histogram of the tokens of conversations, by task."""
+        """Median, quartiles and range of the tokens of conversations, by task."""
         values: dict[str, list[float]] = {}
         for leaf, lengths in zip(self.planned.loaded, self.planned.lengths, strict=True):
             values.setdefault(leaf.task, []).extend(lengths.table[:, 0].tolist())
-        title = f"a pack has {self.config.pack_tokens:,} tokens; dashed: median"
-        return Picture.of(histogram_figure(values, unit="tokens of a conversation, audio and text", title=title))
+        title = f"conversations (number in brackets); a pack has {self.config.pack_tokens:,} tokens"
+        return Picture.of(boxes_figure(values, unit="tokens of a conversation, audio and text", title=title))
 
     def packs(self, steps: int = 3) -> Picture:
         """Packs of the first steps, in the order of the training."""

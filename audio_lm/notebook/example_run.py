@@ -8,18 +8,19 @@ from audio_lm.config.load import ComposedRecipe, load_recipe
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.train import train
 
-FOLDER = Path("tiny")
+FOLDER = Path("work")
 RUN, DATA, STORE = "run", "data", "mlflow.db"
 CLIPS = 40  # of each training set
 STEPS = 30  # of each stage
 HELD_OUT = 24  # clips of each validation set
 
 
-def example_run(folder: Path = FOLDER) -> Path:
+def example_run(folder: Path = FOLDER, *, console: Console | None = None) -> Path:
     """Folder of the run, which is trained where it is missing or unfinished.
 
     Args:
         folder: of the run, its data and its tracking.
+        console: for a line before the training.
 
     Raises:
         UserError: the synthetic corpus cannot be made.
@@ -27,6 +28,8 @@ def example_run(folder: Path = FOLDER) -> Path:
     run = RunFolder(folder.absolute() / RUN)
     composed = example_recipe(folder)
     if not run.scores.is_file() or not all(map(run.is_finished, composed.recipe.stages)):
+        if console is not None:
+            console.print(f"training a small run of the demo into {run.path}, once for all notebooks: about a minute")
         train(composed, out=run.path, console=Console(quiet=True))
     return run.path
 

@@ -12,6 +12,7 @@ from lhotse.cut import Cut
 from scipy.stats import binomtest
 
 from audio_lm.common.errors import UserError
+from audio_lm.common.markup import TAG
 from audio_lm.config.schema import Recipe
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import packs_of
@@ -20,6 +21,7 @@ from audio_lm.evaluation.predict import Prediction
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.plan_stage import compile_stage, stage_maker
+from audio_lm.prompts.chatml import ASSISTANT, TURN_START
 from audio_lm.prompts.conversation import Piece, Text
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.api import load_model
@@ -33,7 +35,8 @@ from audio_lm.training.dpo import document_log_probabilities
 
 MAX_PAIRS = 128
 NOISE = 0.05  # probability below which a count is not chance
-REMAINDER = " ..."
+LAST_TURN = f"{TURN_START}user\n"
+ANSWER = f"{TURN_START}{ASSISTANT}\n"
 
 
 class PairView:
@@ -68,7 +71,8 @@ class PairView:
         rows = []
         for task, cut in self.pairs[:num]:
             chosen, rejected = self.maker.pair(cut, task, 0)
-            rows.append([cut.id, _question(chosen), _answer(chosen), _answer(rejected)])
+            other = " (of other clips)" if _answer(chosen) == _answer(rejected) else ""
+            rows.append([cut.id, _question(chosen), _answer(chosen), _answer(rejected) + other])
         return Markdown(markdown_table(["pair", "question", "chosen", "rejected"], rows, num_texts=4))
 
     @cached_property
@@ -165,16 +169,14 @@ def _verdict(prediction: Prediction) -> str:
 
 
 def _question(pieces: Sequence[Piece]) -> str:
-    """Text before the first learned piece without markup; a clip is its number in brackets."""
-    shown = []
+    """Last question before the first learned piece, without markup; a clip is its number in brackets."""
+    shown = ""
     for piece in pieces:
-        if isinstance(piece, Text):
-            if piece.is_learned:
-                break
-            shown.append("" if piece.is_markup else piece.text)
-        else:
-            shown.append(f"[clip {piece.number}]")
-    return _shown("".join(shown).replace("You are a helpful assistant.", ""), limit=200, keeps_end=True)
+        if isinstance(piece, Text) and piece.is_learned:
+            break
+        shown += piece.text if isinstance(piece, Text) else f"[clip {piece.number}]"
+    question = shown.split(LAST_TURN)[-1].removesuffix(ANSWER).strip()
+    return _shown(TAG.sub(" ", question), limit=200)
 
 
 def _answer(pieces: Sequence[Piece]) -> str:
@@ -185,9 +187,7 @@ def _answer(pieces: Sequence[Piece]) -> str:
     )
 
 
-def _shown(text: str, *, limit: int = 60, keeps_end: bool = False) -> str:
-    """Text in one line, shortened to its beginning or its end; markup is shown as it is written."""
+def _shown(text: str, *, limit: int = 60) -> str:
+    """Text in one line, shortened; markup is shown as it is written."""
     line = " ".join(text.split()).replace("<", "&lt;")
-    if len(line) <= limit:
-        return line
-    return f"{REMAINDER.strip()} {line[-limit:]}" if keeps_end else f"{line[:limit]}{REMAINDER}"
+    return line if len(line) <= limit else f"{line[:limit]} ..."

@@ -6,20 +6,25 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
 
+from lhotse.cut import Cut
+from rich.console import Console
 from rich.table import Table
 
+from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.common.errors import UserError, unknown
 from audio_lm.config.load import ComposedRecipe, load_recipe
 from audio_lm.config.schema import Recipe
+from audio_lm.corpora.channels import AVERAGE
 from audio_lm.data.manifest.cuts import has_cut_set, load_waves, read_cuts
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
 from audio_lm.evaluation.report import NUM_TEXT_COLUMNS, cells_of
-from audio_lm.notebook.clip_view import ClipView
+from audio_lm.notebook.clip_view import ClipView, stamp_error_picture
 from audio_lm.notebook.curve_panels import curve_panels
 from audio_lm.notebook.data_view import DataView
 from audio_lm.notebook.example_run import example_run
-from audio_lm.notebook.pair_view import PairView
+from audio_lm.notebook.pair_view import PairView, changed_answers
 from audio_lm.pipeline.benchmark_data import benchmark_cuts
+from audio_lm.pipeline.clip_cuts import cut_of_files
 from audio_lm.pipeline.plan_stage import maker_of
 from audio_lm.pipeline.report_clips import log_mel_of, report_clips
 from audio_lm.preview.describe import stage_table
@@ -154,6 +159,23 @@ class RunView:
         folder = self.folder.predictions / "guard" / later if later else self.folder.predictions
         return read_predictions(predictions_path(folder, benchmark))
 
+    def changed_answers(self, benchmark: str, *, later: str, num: int = 8) -> Markdown:
+        """Answers to a benchmark that a later stage has changed, and whether right and wrong ones balance.
+
+        Raises:
+            UserError: the guard of the recipe did not evaluate the benchmark after that stage.
+        """
+        before, after = self.predictions(benchmark), self.predictions(benchmark, later=later)
+        return changed_answers(before, after, num=num)
+
+    def stamp_errors(self, benchmark: str) -> Picture:
+        """Histogram of the errors of time stamps, over the answers to a benchmark.
+
+        Raises:
+            UserError: the benchmark was not evaluated.
+        """
+        return stamp_error_picture(self.predictions(benchmark))
+
     def clip(self, task: str, number: int = 0) -> ClipView:
         """Clip of a task, of the first benchmark that has it or else of the training data, written as a WAV file.
 
@@ -162,14 +184,25 @@ class RunView:
         """
         cuts = self._cuts(task)
         cut = cuts[number % len(cuts)]
-        wave = load_waves(cut)[0]
-        path = self._clips / f"{cut.id}.wav"
-        path.write_bytes(wav_bytes(wave))
         prompts = [stage.prompt for stage in self.recipe.stages.values() if task in stage.mixture.sources]
         maker = maker_of(self.recipe, self.vocabulary, prompts[-1] if prompts else "natural")
-        return ClipView(cut.id, task, path, wave, log_mel_of(self.recipe, wave), maker.reference(cut, task))
+        return self._view(cut, task, maker.reference(cut, task))
 
-    def _cuts(self, task: str) -> Sequence:
+    def file(self, path: str | Path) -> ClipView:
+        """Clip of an audio file of your own, at 16 kHz and without a reference; 30 s at most.
+
+        Raises:
+            UserError: it is no audio.
+        """
+        return self._view(cut_of_files((Path(path),), {}, long_audio="truncate", channel=AVERAGE), "", "")
+
+    def _view(self, cut: Cut, task: str, reference: str) -> ClipView:
+        wave = load_waves(cut)[0]
+        path = self._clips / f"{Path(cut.id).name}-{len(wave)}.wav"
+        path.write_bytes(wav_bytes(wave))
+        return ClipView(cut.id, task, path, wave, log_mel_of(self.recipe, wave), reference)
+
+    def _cuts(self, task: str) -> Sequence[Cut]:
         for benchmark in self.recipe.evaluation.benchmarks.values():
             if benchmark.task == task:
                 return benchmark_cuts(self.recipe, benchmark)
@@ -191,12 +224,13 @@ def view_run(run: str | Path | None = None) -> RunView:
     """View a run in a notebook.
 
     Args:
-        run: its folder; None trains a small run of the demo into ``tiny/``, or takes the one that is there.
+        run: its folder; None trains a small run of the demo into ``work/``, or takes the one that is there.
 
     Raises:
         UserError: the folder holds no run.
     """
-    return RunView(example_run() if run is None else run)
+    silence_libraries()
+    return RunView(example_run(console=Console()) if run is None else run)
 
 
 def _data_dir(run: Path, recipe: Recipe) -> Path:

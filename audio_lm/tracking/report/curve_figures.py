@@ -11,8 +11,10 @@ from audio_lm.tracking.report.figures import COLOURS, DARK, GREY, LABEL, TICK, T
 
 FEW_POINTS = 12  # of a curve; they are marked
 MAX_COLUMNS = 3  # of panels
-BINS = 24
-HEIGHT_OF_BAR = 0.2  # inches
+BINS = 36
+OUTER = 0.5  # percent of the values at each end that a histogram adds to its outer bars
+HEIGHT_OF_BAR = 0.15  # inches
+ALL = "all"  # name of the curve of all tasks
 
 
 Curve = Sequence[tuple[int, float]]
@@ -42,20 +44,22 @@ def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
     Args:
         panels: title of a panel, with the unit -> name of a curve -> curve.
     """
-    num_columns = max(1, min(MAX_COLUMNS, len(panels)))
+    num_columns = 2 if len(panels) == 4 else max(1, min(MAX_COLUMNS, len(panels)))
     num_rows = max(1, -(-len(panels) // num_columns))
     figure = new_figure(width=max(6.4, 4.4 * num_columns), height=0.4 + 2.9 * num_rows)
     for axes, (title, curves) in zip(
         panel_axes(figure, len(panels), num_columns=num_columns), panels.items(), strict=True
     ):
         for number, (name, curve) in enumerate(curves.items()):
-            is_short = len(curve) <= FEW_POINTS
+            is_short, is_all = len(curve) <= FEW_POINTS, name == ALL
             axes.plot(
-                [step for step, _ in curve], [value for _, value in curve], color=COLOURS[number % len(COLOURS)], linewidth=1.6, label=name,
+                [step for step, _ in curve], [value for _, value in curve],
+                color=DARK if is_all else COLOURS[number % len(COLOURS)], label=name, linewidth=2.2 if is_all else 1.5,
                 marker="o" if is_short else None, markersize=3.5, linestyle="-" if number < len(COLOURS) else "--",
             )  # fmt: skip
         axes.set_title(title, fontsize=TITLE, loc="left", parse_math=False)
         axes.set_xlabel("step", fontsize=LABEL)
+        axes.set_xlim(left=0)
         axes.grid(axis="y", color=GREY, linewidth=0.4)
         if len(curves) > 1:
             axes.legend(fontsize=TICK, frameon=False, ncols=2)
@@ -73,7 +77,7 @@ def bars_figure(
         notes: name of a row -> text at its right.
     """
     kinds = list(next(iter(rows.values()), {}))
-    height = HEIGHT_OF_BAR * max(1, len(kinds)) + 0.16
+    height = HEIGHT_OF_BAR * max(1, len(kinds)) + 0.14
     figure = new_figure(width=9.0, height=1.1 + height * max(1, len(rows)))
     axes = figure.subplots()
     places = np.arange(len(rows), dtype=float)
@@ -90,7 +94,7 @@ def bars_figure(
             )  # fmt: skip
     axes.set_yticks(places, list(rows), fontsize=LABEL, parse_math=False)
     axes.invert_yaxis()
-    axes.margins(x=0.16 if notes else 0.05)
+    axes.margins(x=0.45 if notes else 0.05, y=0.02)
     axes.tick_params(labelsize=TICK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel(unit, fontsize=LABEL)
@@ -111,11 +115,11 @@ def histogram_figure(values: Mapping[str, Sequence[float]], *, unit: str, title:
     finite = {name: np.asarray(each)[np.isfinite(each)] for name, each in values.items()}
     everything = np.concatenate([*finite.values(), np.zeros(0)])
     if everything.size:
-        limits = np.percentile(everything, [0, 100])
+        limits = np.percentile(everything, [OUTER, 100 - OUTER])
         edges = np.linspace(limits[0], limits[1] if np.ptp(limits) else limits[0] + 1, BINS + 1)
         for number, (name, each) in enumerate(finite.items()):
             colour = COLOURS[number % len(COLOURS)]
-            axes.hist(each, bins=edges, color=colour, alpha=0.45, label=name, edgecolor=colour, linewidth=0.6)
+            axes.hist(np.clip(each, edges[0], edges[-1]), bins=edges, color=colour, alpha=0.45, label=name, edgecolor=colour, linewidth=0.6)
             if each.size:
                 axes.axvline(float(np.median(each)), color=colour, linewidth=1.6, linestyle="--")
         axes.legend(fontsize=TICK, frameon=False)
@@ -123,6 +127,25 @@ def histogram_figure(values: Mapping[str, Sequence[float]], *, unit: str, title:
         axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", fontsize=TITLE)
     axes.set_xlabel(unit, fontsize=LABEL)
     axes.set_ylabel("number", fontsize=LABEL)
+    axes.set_title(title, fontsize=TITLE, loc="left", parse_math=False)
+    return figure
+
+
+def boxes_figure(values: Mapping[str, Sequence[float]], *, unit: str, title: str = "") -> Figure:
+    """Plot distributions below each other: median, quartiles, and the range as whiskers."""
+    figure = new_figure(width=7.5, height=1.0 + 0.36 * max(1, len(values)))
+    (axes,) = panel_axes(figure, 1, num_columns=1)
+    names = [f"{name}  ({len(each):,})" for name, each in values.items()]
+    boxes = axes.boxplot(
+        list(values.values()), orientation="horizontal", tick_labels=names, widths=0.6, whis=(0, 100), patch_artist=True,
+        medianprops={"color": DARK, "linewidth": 1.6},
+    )  # fmt: skip
+    for number, box in enumerate(boxes["boxes"]):
+        box.set(facecolor=COLOURS[number % len(COLOURS)], alpha=0.6)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=LABEL)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(unit, fontsize=LABEL)
     axes.set_title(title, fontsize=TITLE, loc="left", parse_math=False)
     return figure
 

@@ -47,13 +47,14 @@ def packs_figure(packs: Sequence[PackedBatch], *, pack_tokens: int) -> Figure:
     axes.set_xlabel("position, tokens", fontsize=LABEL)
     axes.tick_params(labelsize=TICK)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    handles = [Patch(color=_colour(tasks, task), alpha=AUDIO_SHADE, label=f"{task}, audio") for task in tasks]
+    handles = [Patch(color=_colour(tasks, task), alpha=AUDIO_SHADE, label=task) for task in tasks]
     handles += [
-        Patch(facecolor=GREY, alpha=TEXT_SHADE, edgecolor=DARK, label="lighter: text"),
+        Patch(facecolor=GREY, label="strong: audio"),
+        Patch(facecolor=GREY, alpha=TEXT_SHADE, label="light: text"),
         Patch(color=DARK, label="in the loss"),
         Patch(facecolor="white", edgecolor=GREY, hatch="////", label="empty"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=TICK, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=TICK, frameon=False)
     return figure
 
 
