@@ -66,4 +66,6 @@ def test_links_of_a_notebook_have_targets(path):
 def test_notebooks_that_need_a_run_take_one_at_the_top():
     assert len(TOGETHER) >= 5
     for name in TOGETHER:
-        assert any(line.startswith("RUN = None") for line in cells_of(FOLDER / name, "code")[0]["source"]), name
+        assert any(line.startswith("RUN = None") for line in cells_of(FOLDER / name, "code")[0]["source"]), (
+            name
+        )

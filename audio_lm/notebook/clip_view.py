@@ -12,7 +12,7 @@ from audio_lm.metrics.intervals import equal_units
 from audio_lm.tracking.report.audio_report import FloatArray
 from audio_lm.tracking.report.curve_figures import histogram_figure
 from audio_lm.tracking.report.display import Picture, Sound
-from audio_lm.tracking.report.words_figure import words_figure
+from audio_lm.tracking.report.words_figure import REFERENCE, words_figure
 
 MILLISECONDS = 1000
 
@@ -52,7 +52,9 @@ class ClipView:
         """
         found = [(unit.start, unit.end) for unit in self.units if unit.symbol == word]
         if not found:
-            raise UserError(f"{word!r} is not in {self.cut_id}; its words are {' '.join(self.words) or 'not known'}")
+            raise UserError(
+                f"{word!r} is not in {self.cut_id}; its words are {' '.join(self.words) or 'not known'}"
+            )
         return found[0]
 
     def _repr_html_(self) -> str:
@@ -62,7 +64,10 @@ class ClipView:
         return Sound(self.wave, f"{self.cut_id}, {seconds:.2f} s{reference}")._repr_html_()
 
     def picture(
-        self, answers: Mapping[str, Sequence[Unit]] | None = None, *, highlights: Sequence[tuple[Seconds, Seconds]] = ()
+        self,
+        answers: Mapping[str, Sequence[Unit]] | None = None,
+        *,
+        highlights: Sequence[tuple[Seconds, Seconds]] = (),
     ) -> Picture:
         """Spectrogram, waveform, and the words of the reference above those of answers.
 
@@ -70,7 +75,7 @@ class ClipView:
             answers: name, such as ``model``, -> its words.
             highlights: start and end of spans, in seconds.
         """
-        rows = ({"reference": self.units} if self.units else {}) | dict(answers or {})
+        rows = ({REFERENCE: self.units} if self.units else {}) | dict(answers or {})
         title = f"{self.cut_id}   {' '.join(self.words)}"
         return Picture.of(
             words_figure(self.wave, rows, log_mel=self.log_mel, highlights=highlights, title=title)

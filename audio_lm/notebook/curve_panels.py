@@ -1,6 +1,6 @@
 """Panels of curves: training and validation values of metrics, by task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from audio_lm.tracking.report.curve_figures import Curve
 
@@ -35,6 +35,22 @@ def curve_panels(
         else:
             panels |= {f"{word} {title}": of_task for word, of_task in found.items()}
     return panels
+
+
+def metrics_of(names: Iterable[str]) -> list[str]:
+    """Metrics of logged names, without kind and task.
+
+    >>> metrics_of(["train_loss/asr", "val_loss/all", "train_margin/chat", "lr"])
+    ['loss', 'margin']
+    """
+    return sorted(
+        {
+            name.split("/")[0].removeprefix(f"{kind}_")
+            for name in names
+            for kind in KINDS
+            if name.startswith(f"{kind}_") and "/" in name
+        }
+    )
 
 
 def _of_tasks(curves: Mapping[str, Sequence[tuple[int, float]]], prefix: str) -> dict[str, Curve]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from html import escape
 from itertools import islice
-from pathlib import Path
 
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.config.load import ComposedRecipe
@@ -70,7 +69,9 @@ class DataView:
             rows[name] = {
                 f"share of {kind}": 100 * each[number] / (sum(each) or 1.0) for kind, each in of_kind.items()
             }
-            notes[name] = f"{counts[number]:,} drawn of {leaf.num_rows:,}, {counts[number] / leaf.num_rows:.2g} epochs"
+            notes[name] = (
+                f"{counts[number]:,} drawn of {leaf.num_rows:,}, {counts[number] / leaf.num_rows:.2g} epochs"
+            )
         title = f"stage {self.stage!r}: {sum(counts):,} conversations in {self.config.steps:,} steps"
         return Picture.of(bars_figure(rows, unit="percent of the stage", title=title, notes=notes))
 
@@ -84,7 +85,7 @@ class DataView:
                 yield render_example(self.stage, leaf.rows.cut(row), task, self.maker, choice=row)
 
     def spectrograms(self, num: int = 6) -> Picture:
-        """Log-mels of clips of different tasks, the input of the encoder, with the text that is learned."""
+        """Log-mels of clips of different tasks, the input of the encoder, with the answer."""
         return Picture.of(log_mel_figure(list(islice(self._panels(), num))))
 
     def _panels(self) -> Iterator[LogMelPanel]:
@@ -99,10 +100,10 @@ class DataView:
                 cut = leaf.rows.cut(row)
                 if waves := load_waves(cut):
                     example = render_example(self.stage, cut, leaf.task, self.maker, choice=row)
-                    learned = " ".join("".join(text for text, is_learned in example.pieces if is_learned).split())
                     title = f"{leaf.task}   {cut.id}   {cut.duration:.1f} s = {example.num_audio_tokens} audio tokens"
-                    shown = learned if len(learned) <= MAX_CHARACTERS else f"{learned[: MAX_CHARACTERS - 3]}..."
-                    yield LogMelPanel(log_mel_of(self.recipe, waves[0]), title, shown)
+                    answer = " ".join(self.maker.reference(cut, leaf.task).split())
+                    shown = answer if len(answer) <= MAX_CHARACTERS else f"{answer[: MAX_CHARACTERS - 3]}..."
+                    yield LogMelPanel(log_mel_of(self.recipe, waves[0]), title, f"answer  {shown}")
 
     def lengths(self) -> Picture:
         """Median, quartiles and range of the tokens of conversations, by task."""
@@ -130,13 +131,16 @@ def view_data(composed: ComposedRecipe, stage: str) -> DataView:
     """
     recipe = composed.recipe
     prepare_corpora(recipe, lambda line: None)
-    vocabulary = build_vocabulary(recipe, {name: compile_stage(recipe, each) for name, each in recipe.stages.items()})
+    vocabulary = build_vocabulary(
+        recipe, {name: compile_stage(recipe, each) for name, each in recipe.stages.items()}
+    )
     return DataView(recipe, stage, vocabulary)
 
 
 def _example_html(example: RenderedExample) -> str:
     text = "".join(
-        f'<span style="{LEARNED if is_learned else OTHER}">{escape(piece)}</span>' for piece, is_learned in example.pieces
+        f'<span style="{LEARNED if is_learned else OTHER}">{escape(piece)}</span>'
+        for piece, is_learned in example.pieces
     )
     counts = f"{example.num_tokens} tokens, {example.num_audio_tokens} of them audio"
     return (

@@ -29,7 +29,9 @@ def example_run(folder: Path = FOLDER, *, console: Console | None = None) -> Pat
     composed = example_recipe(folder)
     if not run.scores.is_file() or not all(map(run.is_finished, composed.recipe.stages)):
         if console is not None:
-            console.print(f"training a small run of the demo into {run.path}, once for all notebooks: about a minute")
+            console.print(
+                f"training a small run of the demo into {run.path}, once for all notebooks: about a minute"
+            )
         train(composed, out=run.path, console=Console(quiet=True))
     return run.path
 
@@ -38,7 +40,10 @@ def example_recipe(folder: Path = FOLDER) -> ComposedRecipe:
     """The demo at the scale ``tiny``, with more clips and steps than a smoke test."""
     overrides = ["use.scale=tiny"]
     small = load_recipe("demo", overrides).recipe
-    overrides += [f"data_dir={folder.absolute() / DATA}", f"tracking.uri=sqlite:///{folder.absolute() / STORE}"]
+    overrides += [
+        f"data_dir={folder.absolute() / DATA}",
+        f"tracking.uri=sqlite:///{folder.absolute() / STORE}",
+    ]
     overrides += [f"corpora.synthetic.clips.{name}={CLIPS}" for name in small.corpora["synthetic"]["clips"]]
     overrides += [f"corpora.synthetic.validation_clips={HELD_OUT}"]
     for name, stage in small.stages.items():

@@ -56,7 +56,10 @@ class LogitComparison:
         """Probabilities of the most probable first tokens of the answer, in both programs."""
         ours, theirs = (np.exp(each[-1] - np.logaddexp.reduce(each[-1])) for each in (self.ours, self.theirs))
         rows = {
-            f"{index}  {self.tokens[index]!r}": {"audio_lm": 100 * float(ours[index]), "transformers": 100 * float(theirs[index])}
+            f"{index}  {self.tokens[index]!r}": {
+                "audio_lm": 100 * float(ours[index]),
+                "transformers": 100 * float(theirs[index]),
+            }
             for index in np.argsort(-ours)[:num].tolist()
         }
         title = f"first token of the answer; largest difference of any logit: {self.largest_difference:.1e}"
@@ -80,7 +83,11 @@ def compare_with_transformers(
     theirs = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
     features = processor.feature_extractor(
-        clip.wave, sampling_rate=SAMPLES_PER_SECOND, return_attention_mask=True, padding="max_length", return_tensors="pt"
+        clip.wave,
+        sampling_rate=SAMPLES_PER_SECOND,
+        return_attention_mask=True,
+        padding="max_length",
+        return_tensors="pt",
     )
     ids = torch.tensor([example.token_ids[:-1]])
     with torch.inference_mode():
@@ -136,7 +143,9 @@ def weight_change_picture(before: str | Path, after: str | Path) -> Picture:
     rows = {group: {"change": change} for group, change in weight_changes(before, after).items()}
     notes = {group: "unchanged" for group, kinds in rows.items() if not kinds["change"]}
     title = "change of the weights"
-    return Picture.of(bars_figure(rows, unit="norm of the change, percent of the weights", title=title, notes=notes))
+    return Picture.of(
+        bars_figure(rows, unit="norm of the change, percent of the weights", title=title, notes=notes)
+    )
 
 
 def _group(name: str) -> str:

@@ -61,7 +61,9 @@ class PairView:
             )
         sources = compile_stage(recipe, self.config)
         held_out = [(task, cut) for task, cuts in sources.validation.items() for cut in cuts]
-        trained = ((leaf.task, leaf.rows.cut(row)) for leaf in sources.training for row in range(len(leaf.rows)))
+        trained = (
+            (leaf.task, leaf.rows.cut(row)) for leaf in sources.training for row in range(len(leaf.rows))
+        )
         self.is_held_out = bool(held_out)
         self.pairs: list[tuple[str, Cut]] = held_out or list(islice(trained, MAX_PAIRS))
         self.maker = stage_maker(recipe, self.config, vocabulary, is_evaluation=True)
@@ -117,7 +119,9 @@ class PairView:
     def summary(self) -> Markdown:
         """Fraction of pairs in the right order, before and after, and the mean change of both answers."""
         margins, change = self.margins, (self.margins.after - self.margins.before).mean(axis=0)
-        before, after = (100 * float((each > 0).mean()) for each in (margins.difference_before, margins.difference_after))
+        before, after = (
+            100 * float((each > 0).mean()) for each in (margins.difference_before, margins.difference_after)
+        )
         gained = 100 * float((margins.difference_after > margins.difference_before).mean())
         return Markdown(
             f"The chosen answer is the more probable one in {before:.0f} % of the pairs before and in {after:.0f} % after. "
@@ -126,9 +130,7 @@ class PairView:
         )
 
 
-def changed_answers(
-    before: Sequence[Prediction], after: Sequence[Prediction], *, num: int = 8
-) -> Markdown:
+def changed_answers(before: Sequence[Prediction], after: Sequence[Prediction], *, num: int = 8) -> Markdown:
     """Answers that differ between two models, and whether the balance of right and wrong ones can be chance.
 
     The exact sign test counts the answers that are right in one of both only.
@@ -141,9 +143,7 @@ def changed_answers(
     verdicts = [(_is_right(one), _is_right(other)) for one, other in pairs]
     repaired, broken = verdicts.count((False, True)), verdicts.count((True, False))
     changed = [(one, other) for one, other in pairs if one.answer != other.answer]
-    text = (
-        f"{len(changed)} of {len(pairs)} answers have changed: {repaired} from wrong to right, {broken} from right to wrong. "
-    )
+    text = f"{len(changed)} of {len(pairs)} answers have changed: {repaired} from wrong to right, {broken} from right to wrong. "
     if repaired + broken:
         chance = binomtest(repaired, repaired + broken).pvalue
         text += f"A balance like this or more uneven has probability {chance:.2g} by chance: "
@@ -157,7 +157,9 @@ def changed_answers(
         ]
         for one, other in changed[:num]
     ]
-    return Markdown(f"{text}\n\n{markdown_table(['clip', 'reference', 'before', 'after'], rows, num_texts=4)}")
+    return Markdown(
+        f"{text}\n\n{markdown_table(['clip', 'reference', 'before', 'after'], rows, num_texts=4)}"
+    )
 
 
 def _is_right(prediction: Prediction) -> bool:
@@ -182,7 +184,9 @@ def _question(pieces: Sequence[Piece]) -> str:
 def _answer(pieces: Sequence[Piece]) -> str:
     return _shown(
         "".join(
-            piece.text for piece in pieces if isinstance(piece, Text) and piece.is_learned and not piece.is_markup
+            piece.text
+            for piece in pieces
+            if isinstance(piece, Text) and piece.is_learned and not piece.is_markup
         )
     )
 

@@ -7,10 +7,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from lhotse.cut import Cut
-from rich.console import Console
-from rich.table import Table
 
-from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.common.errors import UserError, unknown
 from audio_lm.config.load import ComposedRecipe, load_recipe
 from audio_lm.config.schema import Recipe
@@ -19,9 +16,8 @@ from audio_lm.data.manifest.cuts import has_cut_set, load_waves, read_cuts
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
 from audio_lm.evaluation.report import NUM_TEXT_COLUMNS, cells_of
 from audio_lm.notebook.clip_view import ClipView, stamp_error_picture
-from audio_lm.notebook.curve_panels import curve_panels
+from audio_lm.notebook.curve_panels import curve_panels, metrics_of
 from audio_lm.notebook.data_view import DataView
-from audio_lm.notebook.example_run import example_run
 from audio_lm.notebook.pair_view import PairView, changed_answers
 from audio_lm.pipeline.benchmark_data import benchmark_cuts
 from audio_lm.pipeline.clip_cuts import cut_of_files
@@ -81,11 +77,16 @@ class RunView:
         )
 
     def _state(self, stage: str) -> str:
-        return "yes" if self.folder.is_finished(stage) else f"to step {self.folder.status(stage).get('step', 0)}"
+        return (
+            "yes" if self.folder.is_finished(stage) else f"to step {self.folder.status(stage).get('step', 0)}"
+        )
 
-    def stages(self) -> Table:
+    def stages(self) -> Markdown:
         """Stages of the recipe as columns."""
-        return stage_table(self.recipe)
+        table = stage_table(self.recipe)
+        columns = [[str(cell).replace("\n", "<br>") for cell in column.cells] for column in table.columns]
+        heading = [str(column.header) for column in table.columns]
+        return Markdown(markdown_table(heading, [*zip(*columns, strict=True)], num_texts=len(heading)))
 
     def data(self, stage: str) -> DataView:
         """Training data of a stage.
@@ -112,10 +113,9 @@ class RunView:
         curves = read_curves(self.folder.stage(self._stage(stage)))
         panels = curve_panels(curves, metrics or ("loss",))
         if not panels:
-            known = sorted({name.split("/")[0] for name in curves})
+            known = ", ".join(metrics_of(curves)) or "none: it has not logged any yet"
             raise UserError(
-                f"stage {stage!r} of {self.path} has no curve of {', '.join(metrics)} -- expected some of {', '.join(known)}, "
-                f"without train_ or val_; choose one"
+                f"stage {stage!r} of {self.path} has no curve of {', '.join(metrics)} -- expected some of {known}; choose one"
             )
         return Picture.of(curves_figure(panels))
 
@@ -198,9 +198,10 @@ class RunView:
 
     def _view(self, cut: Cut, task: str, reference: str) -> ClipView:
         wave = load_waves(cut)[0]
-        path = self._clips / f"{Path(cut.id).name}-{len(wave)}.wav"
+        name = Path(cut.id).name
+        path = self._clips / f"{name}-{len(wave)}.wav"
         path.write_bytes(wav_bytes(wave))
-        return ClipView(cut.id, task, path, wave, log_mel_of(self.recipe, wave), reference)
+        return ClipView(name, task, path, wave, log_mel_of(self.recipe, wave), reference)
 
     def _cuts(self, task: str) -> Sequence[Cut]:
         for benchmark in self.recipe.evaluation.benchmarks.values():
@@ -220,25 +221,17 @@ class RunView:
         return name
 
 
-def view_run(run: str | Path | None = None) -> RunView:
-    """View a run in a notebook.
-
-    Args:
-        run: its folder; None trains a small run of the demo into ``work/``, or takes the one that is there.
-
-    Raises:
-        UserError: the folder holds no run.
-    """
-    silence_libraries()
-    return RunView(example_run(console=Console()) if run is None else run)
-
-
 def _data_dir(run: Path, recipe: Recipe) -> Path:
     """Data folder of a run; a relative one is looked up from the current folder, then from those above the run."""
     named = Path(recipe.data_dir)
     if named.is_absolute():
         return named
-    sources = [source for stage in recipe.stages.values() for of_task in stage.mixture.sources.values() for source in of_task]
+    sources = [
+        source
+        for stage in recipe.stages.values()
+        for of_task in stage.mixture.sources.values()
+        for source in of_task
+    ]
     for folder in [Path(), *run.absolute().parents[:LEVELS]]:
         if any(has_cut_set(folder / named, source) for source in sources):
             return (folder / named).absolute()

@@ -30,7 +30,9 @@ def curves_of(run: Path, facts: SweepFacts) -> dict[str, list[tuple[int, float]]
         run: folder of a run.
     """
     read = read_curves(run / "stages" / facts.stage)
-    curves = {name: [point for point in read.get(safe_name(name), []) if point[0] > 0] for name in facts.metrics}
+    curves = {
+        name: [point for point in read.get(safe_name(name), []) if point[0] > 0] for name in facts.metrics
+    }
     return {name: curve for name, curve in curves.items() if curve}
 
 

@@ -1,5 +1,6 @@
 """Figures of numbers: curves over steps, bars of several kinds side by side, histograms, and margins of pairs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -67,7 +68,11 @@ def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
 
 def bars_figure(
-    rows: Mapping[str, Mapping[str, float]], *, unit: str, title: str = "", notes: Mapping[str, str] | None = None
+    rows: Mapping[str, Mapping[str, float]],
+    *,
+    unit: str,
+    title: str = "",
+    notes: Mapping[str, str] | None = None,
 ) -> Figure:
     """Plot a group of horizontal bars for each row, one for each kind.
 
@@ -115,11 +120,18 @@ def histogram_figure(values: Mapping[str, Sequence[float]], *, unit: str, title:
     finite = {name: np.asarray(each)[np.isfinite(each)] for name, each in values.items()}
     everything = np.concatenate([*finite.values(), np.zeros(0)])
     if everything.size:
-        limits = np.percentile(everything, [OUTER, 100 - OUTER])
-        edges = np.linspace(limits[0], limits[1] if np.ptp(limits) else limits[0] + 1, BINS + 1)
+        edges = bin_edges(everything)
         for number, (name, each) in enumerate(finite.items()):
             colour = COLOURS[number % len(COLOURS)]
-            axes.hist(np.clip(each, edges[0], edges[-1]), bins=edges, color=colour, alpha=0.45, label=name, edgecolor=colour, linewidth=0.6)
+            axes.hist(
+                np.clip(each, edges[0], np.nextafter(edges[-1], edges[0])),
+                bins=edges,
+                color=colour,
+                alpha=0.45,
+                label=name,
+                edgecolor=colour,
+                linewidth=0.6,
+            )
             if each.size:
                 axes.axvline(float(np.median(each)), color=colour, linewidth=1.6, linestyle="--")
         axes.legend(fontsize=TICK, frameon=False)
@@ -129,6 +141,15 @@ def histogram_figure(values: Mapping[str, Sequence[float]], *, unit: str, title:
     axes.set_ylabel("number", fontsize=LABEL)
     axes.set_title(title, fontsize=TITLE, loc="left", parse_math=False)
     return figure
+
+
+def bin_edges(values: FloatArray) -> FloatArray:
+    """Edges of at most ``BINS`` + 1 equal bins at multiples of 1, 2 or 5 times a power of ten, without the outermost values."""
+    low, high = np.percentile(values, [OUTER, 100 - OUTER])
+    least = max(float(high - low) / BINS, 1e-9)
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+    return np.asarray(step * np.arange(math.floor(low / step), math.floor(high / step) + 2))
 
 
 def boxes_figure(values: Mapping[str, Sequence[float]], *, unit: str, title: str = "") -> Figure:

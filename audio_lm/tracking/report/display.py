@@ -60,4 +60,3 @@ class Sound:
         source = base64.b64encode(wav_bytes(self.wave)).decode()
         player = f'<audio controls src="data:audio/wav;base64,{source}"></audio>'
         return f"<div>{escape(self.title)}</div>{player}"
-

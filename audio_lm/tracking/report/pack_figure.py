@@ -83,7 +83,9 @@ def _draw_pack(axes: Axes, row: int, pack: PackedBatch, tasks: Sequence[str], pa
     audio = np.array(pack.audio_index.tolist(), dtype=int)
     for start, end, task in zip(edges, edges[1:], task_of_documents(pack), strict=False):
         colour = _colour(tasks, task)
-        axes.broken_barh([(start, end - start)], (row - 0.4, 0.55), color=colour, alpha=TEXT_SHADE, linewidth=0)
+        axes.broken_barh(
+            [(start, end - start)], (row - 0.4, 0.55), color=colour, alpha=TEXT_SHADE, linewidth=0
+        )
         inside = audio[(audio >= start) & (audio < end)]
         axes.broken_barh(
             list(runs_of(inside.tolist())), (row - 0.4, 0.55), color=colour, alpha=AUDIO_SHADE, linewidth=0

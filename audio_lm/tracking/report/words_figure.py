@@ -22,6 +22,7 @@ from audio_lm.tracking.report.figures import (
 )
 
 COLUMNS = 1200  # of the waveform; more samples are drawn as their range
+REFERENCE = "reference"  # row with the first colour
 HIGHLIGHT = "#f0a830"
 HEIGHT_OF_ROW = 0.34  # inches, of a row of words
 
@@ -61,7 +62,9 @@ def words_figure(
     first = next(iter(rows.values()), ())
     for axes in panels[:-1]:
         for time in sorted({time for unit in first for time in (unit.start, unit.end)}):
-            axes.axvline(time, color="white" if axes is not panels[-2] else GREY, linewidth=0.7, linestyle=":")
+            axes.axvline(
+                time, color="white" if axes is not panels[-2] else GREY, linewidth=0.7, linestyle=":"
+            )
     panels[0].set_title(title, fontsize=TITLE, loc="left", parse_math=False)
     panels[-1].set_xlim(0, seconds)
     panels[-1].set_xlabel("time, s", fontsize=LABEL)
@@ -85,8 +88,9 @@ def _draw_words(
     axes: Axes, rows: Mapping[str, Sequence[Unit]], highlights: Sequence[tuple[Seconds, Seconds]]
 ) -> None:
     """Draw each row as boxes at the times of its words; silences are thin lines."""
-    for number, units in enumerate(rows.values()):
-        colour = COLOURS[number % len(COLOURS)]
+    others = iter(COLOURS[1:] * (len(rows) + 1))
+    for number, (name, units) in enumerate(rows.items()):
+        colour = COLOURS[0] if name == REFERENCE else next(others)
         for unit in units:
             width = max(unit.end - unit.start, 0.0)
             if unit.symbol == SILENCE:
