@@ -13,6 +13,7 @@ Train a recipe whole, with ``train(composed)``; or take its pieces, ``build_mode
 ``build_module``, and train with a Lightning ``Trainer`` of your own. ``open_run``, ``load_model``, ``predict`` and
 ``evaluate`` read a run from its folder; ``open_model`` and ``evaluate_model`` take any model folder, and ``ChatSession``
 holds a conversation with one. ``Task``, ``MetricRow`` and ``Corpus`` are the rows of an extension (``audio-lm new``).
+``view_run`` and ``view_data`` show a run and its data in a notebook.
 """
 
 from importlib import import_module
@@ -30,6 +31,7 @@ _MODULE_OF_NAME = {
     "evaluate_model": "audio_lm.run.evaluate_model",
     "BenchmarkOptions": "audio_lm.run.named_benchmarks",
     "open_model": "audio_lm.run.ask",
+    "ClipOptions": "audio_lm.run.ask",
     "open_chat_model": "audio_lm.chat.session",
     "ChatSession": "audio_lm.chat.session",
     "ChatOptions": "audio_lm.chat.conversation",
@@ -43,6 +45,10 @@ _MODULE_OF_NAME = {
     "Facts": "audio_lm.corpora.published.base",
     "CutWriter": "audio_lm.corpora.synthetic.writing",
     "parse_settings": "audio_lm.corpora.settings",
+    "export_run": "audio_lm.export.run",
+    "ExportSettings": "audio_lm.export.run",
+    "view_run": "audio_lm.notebook.view",
+    "view_data": "audio_lm.notebook.data_view",
     "AudioLM": "audio_lm.model.audio_lm",
     "MixtureDataModule": "audio_lm.data.datamodule",
     "NextTokenModule": "audio_lm.training.next_token",

@@ -20,13 +20,14 @@ FLOORS = (
     ("chat", "export", "sweep"),
     ("endpoint", "web"),
     ("cli",),
+    ("notebook",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 HOMES = {
     "optuna": {"sweep"},
     "sklearn": {"sweep"},
     "mlflow": {"tracking"},
-    "lhotse": {"data", "corpora", "pipeline", "preview"},
+    "lhotse": {"data", "corpora", "pipeline", "preview", "notebook"},
     "omegaconf": {"config", "common"},
     "lightning": {"training", "data", "pipeline", "tracking", "run"},
 }

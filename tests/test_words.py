@@ -82,7 +82,7 @@ def test_names_comments_and_messages_use_no_idiom(name):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("name", sorted(tracked("*.md", "*.yaml", "Makefile")))
+@pytest.mark.parametrize("name", sorted(tracked("*.md", "*.yaml", "*.ipynb", "Makefile")))
 def test_pages_and_recipes_use_no_idiom(name):
     if name.startswith(DATA):
         return

@@ -31,6 +31,8 @@ WARNED = (
     r".*duration mismatch tolerance",
     # torch: a run of one process saves in one process.
     r"torch.distributed is disabled",
+    # tqdm: a notebook without ipywidgets has bars of text.
+    r"IProgress not found",
 )
 """Of warnings."""
 

@@ -9,7 +9,6 @@ from audio_lm.common.audio_units import frames_in
 from audio_lm.config.schema import Recipe
 from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.evaluation.predict import Prediction
-from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.encoders.log_mel import LogMel
 from audio_lm.model.encoders.packed_layout import packed_layout
 from audio_lm.pipeline.benchmark_data import benchmark_cuts, benchmark_maker
@@ -19,7 +18,7 @@ from audio_lm.tracking.report.audio_report import ReportClip
 
 
 def report_clips(
-    recipe: Recipe, name: str, predictions: Sequence[Prediction], model: AudioLM, vocabulary: Vocabulary
+    recipe: Recipe, name: str, predictions: Sequence[Prediction], vocabulary: Vocabulary
 ) -> list[ReportClip]:
     """The first clips of a benchmark with their predictions."""
     benchmark = recipe.evaluation.benchmarks[name]
@@ -34,7 +33,7 @@ def report_clips(
                 cut_id=cut.id,
                 task=benchmark.task,
                 wave=wave,
-                log_mel=_log_mel(recipe, wave),
+                log_mel=log_mel_of(recipe, wave),
                 question="".join(piece.text for piece in pieces if not isinstance(piece, Clip)),
                 reference=prediction.reference,
                 answer=prediction.answer,
@@ -44,7 +43,7 @@ def report_clips(
     return clips
 
 
-def _log_mel(recipe: Recipe, wave: np.ndarray) -> np.ndarray:
+def log_mel_of(recipe: Recipe, wave: np.ndarray) -> np.ndarray:
     """Log-mel spectrogram (F, M) of a clip; empty for a text-only row."""
     if not len(wave):
         return np.zeros((0, 0), dtype=np.float32)

@@ -24,7 +24,7 @@ def print_recipe(composed: ComposedRecipe, *, num_per_task: int, console: Consol
     recipe = composed.recipe
     console.print(f"[bold]{recipe.name}[/bold]  signature {composed.signature}  seed {recipe.seed}")
     console.print(_model_line(recipe))
-    console.print(_stage_table(recipe))
+    console.print(stage_table(recipe))
     for note in composed.notes:
         console.print(note, soft_wrap=True)
     if num_per_task:
@@ -94,7 +94,8 @@ def _model_line(recipe: Recipe) -> str:
     )
 
 
-def _stage_table(recipe: Recipe) -> Table:
+def stage_table(recipe: Recipe) -> Table:
+    """Stages as columns: prompt, batch, learning rates, optimizer and mixture."""
     table = Table(title="stages")
     table.add_column("")
     for name in recipe.stages:

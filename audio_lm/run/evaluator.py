@@ -173,7 +173,7 @@ class Evaluator:
             predictions = self.evaluate_benchmark(model, name) if name in due else []
             if self.tracking is not None and is_main():
                 predictions = predictions if name in due else self._kept(name)
-                clips += report_clips(self.recipe, name, predictions, model, self.vocabulary)
+                clips += report_clips(self.recipe, name, predictions, self.vocabulary)
         if self.tracking is not None and clips:
             self._show(stage, clips)
 

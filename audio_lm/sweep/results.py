@@ -15,7 +15,7 @@ from audio_lm.common.files import read_json
 from audio_lm.sweep.facts import SweepFacts
 from audio_lm.sweep.ledger import Ledger, LedgerState, TrialState
 from audio_lm.sweep.table import Curve, TrialTable
-from audio_lm.tracking.event_log.journal import VALUES, points_of, read_events
+from audio_lm.tracking.event_log.curves import read_curves
 from audio_lm.tracking.event_log.names import safe_name
 
 SCORES = "scores.json"
@@ -29,13 +29,11 @@ def curves_of(run: Path, facts: SweepFacts) -> dict[str, list[tuple[int, float]]
     Args:
         run: folder of a run.
     """
-    curves: dict[str, list[tuple[int, float]]] = {name: [] for name in facts.metrics}
-    name_of = {safe_name(name): name for name in facts.metrics}
-    for line in read_events(run / "stages" / facts.stage / VALUES):
-        for point in points_of(line.record) if "values" in line.record else ():
-            if point.step > 0 and point.name in name_of:
-                curves[name_of[point.name]].append((point.step, point.value))
-    return {name: sorted(curve) for name, curve in curves.items() if curve}
+    read = read_curves(run / "stages" / facts.stage)
+    curves = {
+        name: [point for point in read.get(safe_name(name), []) if point[0] > 0] for name in facts.metrics
+    }
+    return {name: curve for name, curve in curves.items() if curve}
 
 
 def values_of(run: Path, facts: SweepFacts) -> dict[str, float]:

@@ -11,7 +11,6 @@ from audio_lm.common.errors import UserError, unknown
 from audio_lm.common.files import write_bytes, write_text
 from audio_lm.data.config import MixtureConfig
 from audio_lm.sweep.fit import SweepFit
-from audio_lm.sweep.report.display import Markdown, Picture
 from audio_lm.sweep.report.matrix import matrix_figure
 from audio_lm.sweep.report.mixture_file import write_mixture
 from audio_lm.sweep.report.page import page_html
@@ -29,6 +28,7 @@ from audio_lm.sweep.report.tables import (
 from audio_lm.sweep.report.ternary import ternary_figure
 from audio_lm.sweep.report.view import OBJECTIVE, FitView
 from audio_lm.sweep.table import METRICS, RATIOS, TRIALS
+from audio_lm.tracking.report.display import Markdown, Picture
 from audio_lm.tracking.report.figures import figure_png
 
 SUMMARY, PAGE, BEST_MIXTURE = "report.md", "report.html", "best_mixture.yaml"

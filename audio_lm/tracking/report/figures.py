@@ -1,19 +1,22 @@
-"""Figures of a run: spectrograms of clips and task weights of a mixture."""
+"""Figures of a run: spectrograms of clips, task weights of a mixture, confusion tables; and the common look of figures."""
 
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from matplotlib import font_manager, rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from audio_lm.common.audio_units import FRAMES_PER_SECOND
-from audio_lm.tracking.report.audio_report import ReportClip, is_right
+from audio_lm.tracking.report.audio_report import FloatArray, ReportClip, is_right
 
 CJK_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Source Han Sans SC",
@@ -23,36 +26,89 @@ CJK_FONTS = (
 MAX_CHARACTERS = 90  # of a line below a spectrogram
 MAX_LABEL = 24  # characters of a label beside a table
 COLOUR = "#5b54c4"
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a7a00", "#7f3c8d")
+"""Colours of lines and bars that are told apart with every kind of colour vision; the first six are those of Okabe and Ito."""
+RIGHT, WRONG, GREY, DARK = "#0072b2", "#b34700", "#b8bdc7", "#2b303a"
+TITLE, LABEL, TICK = 10, 9, 8  # sizes of fonts
+HERTZ = (250, 500, 1000, 2000, 4000)  # of the ticks beside a log-mel
+HIGHEST_HERTZ = 8000
+
+
+@dataclass(frozen=True)
+class LogMelPanel:
+    """Spectrogram of a clip with a line above and lines below."""
+
+    log_mel: FloatArray
+    """(F, M)."""
+
+    title: str
+    caption: str = ""
+    colour: str = DARK
+    """Of the caption."""
 
 
 def spectrogram_figure(clips: Sequence[ReportClip], *, num_columns: int = 2) -> Figure:
-    """Plot the log-mels of clips with audio, each with its reference and answer below."""
-    clips = [clip for clip in clips if clip.log_mel.size]
-    num_rows = max(1, -(-len(clips) // num_columns))
+    """Plot the log-mels of clips with audio, each with its reference and answer below; the caption of a wrong one is orange."""
+    panels = [
+        LogMelPanel(
+            clip.log_mel,
+            f"{clip.task}   {clip.cut_id}   {len(clip.log_mel) / FRAMES_PER_SECOND:.1f} s",
+            f"reference  {_shorten(clip.reference)}\nanswer  {_shorten(clip.answer)}",
+            RIGHT if is_right(clip) else WRONG,
+        )
+        for clip in clips
+        if clip.log_mel.size
+    ]
+    return log_mel_figure(panels, num_columns=num_columns)
+
+
+def log_mel_figure(panels: Sequence[LogMelPanel], *, num_columns: int = 2) -> Figure:
+    """Plot spectrograms side by side."""
+    num_rows = max(1, -(-len(panels) // num_columns))
     figure = new_figure(width=6.4 * num_columns, height=2.9 * num_rows)
     grid = figure.subplots(num_rows, num_columns, squeeze=False)
-    for axes in grid.flat[len(clips) :]:
+    for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    for axes, clip in zip(grid.flat, clips, strict=False):
-        seconds = len(clip.log_mel) / FRAMES_PER_SECOND
-        axes.imshow(
-            clip.log_mel.T.astype(np.float32),
-            aspect="auto", origin="lower", cmap="magma", extent=(0, seconds, 0, clip.log_mel.shape[1]),
-        )  # fmt: skip
-        axes.set_yticks([])
-        axes.tick_params(labelsize=7)
-        axes.set_title(
-            f"{clip.task}   {clip.cut_id}   {seconds:.1f} s", fontsize=8, loc="left", parse_math=False
-        )
-        caption = f"reference  {_shorten(clip.reference)}\nanswer  {_shorten(clip.answer)}"
-        axes.set_xlabel(
-            caption,
-            fontsize=8,
-            loc="left",
-            parse_math=False,
-            color="#1a7a4a" if is_right(clip) else "#b3361e",
-        )
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        draw_log_mel(axes, panel.log_mel)
+        axes.set_title(panel.title, fontsize=LABEL, loc="left", parse_math=False)
+        axes.set_xlabel(panel.caption, fontsize=LABEL, loc="left", parse_math=False, color=panel.colour)
     return figure
+
+
+def draw_log_mel(axes: Axes, log_mel_FM: FloatArray) -> None:
+    """Draw a log-mel (F, M): seconds to the right, kilohertz upwards."""
+    num_frames, num_mels = log_mel_FM.shape
+    axes.imshow(
+        log_mel_FM.T.astype(np.float32), aspect="auto", origin="lower", cmap="magma",
+        extent=(0, num_frames / FRAMES_PER_SECOND, 0, num_mels),
+    )  # fmt: skip
+    bins = [num_mels * slaney_mel(hertz) / slaney_mel(HIGHEST_HERTZ) for hertz in HERTZ]
+    axes.set_yticks(bins, [f"{hertz / 1000:g} kHz" for hertz in HERTZ])
+    axes.xaxis.set_major_formatter("{x:g} s")
+    axes.tick_params(labelsize=TICK)
+
+
+def slaney_mel(hertz: float) -> float:
+    """Mel of a frequency: linear up to 1 kHz, logarithmic above.
+
+    Source: M. Slaney, Auditory Toolbox, 1998; the scale of Whisper's filters.
+
+    >>> round(slaney_mel(1000), 6), round(slaney_mel(6400), 6)
+    (15.0, 42.0)
+    """
+    return 3 * hertz / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
+
+
+def panel_axes(figure: Figure, num_panels: int, *, num_columns: int) -> list[Axes]:
+    """Axes of panels, without frames at the top and at the right; places that are left over stay empty."""
+    num_rows = max(1, -(-num_panels // num_columns))
+    grid = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
+    for number, axes in enumerate(grid):
+        axes.tick_params(labelsize=TICK)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_axis_on() if number < num_panels else axes.set_axis_off()
+    return grid[:num_panels]
 
 
 def mixture_figure(weight_of_task: Mapping[str, float], *, counts: str = "clips") -> Figure:
