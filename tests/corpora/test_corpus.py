@@ -108,7 +108,7 @@ def _prepare_and_get_killed(data_dir):
         (folder / "x-train.jsonl").write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    registry.CORPORA["fsdd"] = replace(corpus, write=write)
+    registry.CORPORA.built_in["fsdd"] = replace(corpus, write=write)
     prepare("fsdd", data_dir, {}, ignore)
 
 
