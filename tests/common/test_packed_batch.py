@@ -1,3 +1,6 @@
+from dataclasses import fields
+
+import pytest
 import torch
 
 from audio_lm.data.collate import Collator
@@ -16,3 +19,17 @@ def test_moving_a_batch_moves_all_tensors_and_changes_nothing_else(make_cuts, vo
     )
     assert len(batch) == 2
     assert batch.num_learned == len(batch.labels) > 0
+
+
+@pytest.mark.gpu_counterpart
+def test_pinning_a_batch_pins_all_tensors_and_changes_nothing_else(make_cuts, vocabulary, monkeypatch):
+    maker = ExampleMaker(vocabulary, "tags")
+    batch = Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(2)])
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # a CPU has no such memory
+    pinned = batch.pin_memory()
+    for field in fields(batch):
+        before, after = getattr(batch, field.name), getattr(pinned, field.name)
+        if isinstance(before, torch.Tensor):
+            assert torch.equal(after, before + 1), field.name
+        else:
+            assert after is before, field.name
