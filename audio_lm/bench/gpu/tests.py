@@ -18,7 +18,7 @@ OUTCOME = re.compile(r"^(\S+?::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b"
 NO_TESTS = 5  # exit code of pytest
 
 
-class TestsFailed(Exception):  # noqa: N818
+class FailedTests(Exception):  # noqa: N818
     """Some test did not pass; the figures name it."""
 
 
@@ -26,7 +26,7 @@ def run_tests(task: Task, folder: Path = ROOT / "tests") -> None:
     """Run the tests and hand over their outcomes one by one.
 
     Raises:
-        TestsFailed: one failed.
+        FailedTests: one failed.
     """
     files = [path for path in sorted(folder.rglob("test_*.py")) if MARKED.search(path.read_text())]
     task.put(files=len(files), passed=0, skipped=0, failed=[])
@@ -55,4 +55,4 @@ def run_tests(task: Task, folder: Path = ROOT / "tests") -> None:
                 task.put(**{kind: task.figures[kind] + 1})
     task.put(exit_code=run.returncode)
     if run.returncode not in (0, NO_TESTS):
-        raise TestsFailed(f"{len(failed)} tests failed; pytest ended with {run.returncode}")
+        raise FailedTests(f"{len(failed)} tests failed; pytest ended with {run.returncode}")

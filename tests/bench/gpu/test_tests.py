@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.bench.gpu.parts import Task
-from audio_lm.bench.gpu.tests import MARKERS, TestsFailed, run_tests
+from audio_lm.bench.gpu.tests import MARKERS, FailedTests, run_tests
 
 TEXT = """import pytest
 
@@ -35,7 +35,7 @@ def test_only_marked_tests_are_run_and_counted(tmp_path):
 
 def test_a_test_that_fails_is_named(tmp_path):
     task, call = outcome(tmp_path / "a", TEXT.replace("    pass", "    assert 0", 1))
-    with pytest.raises(TestsFailed, match="1 tests failed"):
+    with pytest.raises(FailedTests, match="1 tests failed"):
         call()
     assert [name.partition("::")[2] for name in task.figures["failed"]] == ["test_right"]
 
