@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from audio_lm.common.errors import DataError
-from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.mixture.schedule import Cursor
@@ -179,23 +178,3 @@ def test_a_pack_of_unreadable_lines_has_no_labels(datamodule, tmp_path):
     assert pack.num_learned == 0
     assert len(pack.faults) == len(pack.cut_ids)
     assert pack.waves.numel() == 0
-
-
-@pytest.mark.gpu_counterpart
-def test_packs_are_copied_to_a_device_without_waiting(datamodule, monkeypatch):
-    waits = []
-    monkeypatch.setattr(
-        PackedBatch, "to", lambda pack, device, non_blocking=False: waits.append(not non_blocking) or pack
-    )
-    data = datamodule(packs=2)
-    batch = next(iter(data.train_dataloader()))
-    moved = data.transfer_batch_to_device(batch, torch.device("cpu"), 0)
-    assert all(after is before for after, before in zip(moved, batch, strict=True))
-    assert waits == [False, False]
-
-
-@pytest.mark.gpu_counterpart
-@pytest.mark.parametrize("has_gpu", [False, True])
-def test_memory_is_pinned_where_there_is_a_gpu(datamodule, monkeypatch, has_gpu):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
-    assert datamodule().train_dataloader().pin_memory is has_gpu
