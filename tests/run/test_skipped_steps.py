@@ -51,7 +51,7 @@ def skip_the_step(number):
 
 
 def train_on_it(number):
-    step.skip_next_step_if = lambda condition, optimizer: None
+    step.gradient_norm = lambda parameters: torch.ones((), dtype=torch.float64)
     return break_the_second_rank(number)
 
 

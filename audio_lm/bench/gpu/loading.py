@@ -1,4 +1,4 @@
-"""Whether the data loader can feed a GPU: seconds of audio per second that arrive there as log-mel spectrograms."""
+"""Rate at which audio arrives on a GPU as log-mel spectrograms: whether the data loader can feed it."""
 
 import tempfile
 import time

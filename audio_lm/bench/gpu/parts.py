@@ -58,7 +58,7 @@ STEP_PARTS = ("encoder", "lora", "llm")
 
 @dataclass
 class Task:
-    """What a part is to do, and where its figures go.
+    """Work of a part: its limits, and the file of its figures.
 
     Args:
         seconds: until its process is ended.

@@ -85,7 +85,7 @@ class Case:
 
     @property
     def device(self) -> torch.device:
-        """Where it is measured."""
+        """Device of the measurement."""
         return torch.device(self.bench.device)
 
 

@@ -26,7 +26,9 @@ UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 """Arguments of some architectures that change the result and that the kernels do not support."""
 
 # torch 2.11 has no such argument: there, the kernel accepts fewer keys than queries as it is.
-_GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
+_GROUPED: dict[str, Any] = (
+    {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
+)
 _flash, _flash_backward = compat.cpu_flash_attention()
 
 
@@ -125,7 +127,9 @@ def _attend_one_by_one(
     key_THC, value_THC = (states.repeat_interleave(queries_per_key, dim=1) for states in (key_TGC, value_TGC))
     attended = [
         F.scaled_dot_product_attention(
-            *(_document(states, start, end) for states in (query_THC, key_THC, value_THC)),
+            _document(query_THC, start, end),
+            _document(key_THC, start, end),
+            _document(value_THC, start, end),
             is_causal=causal,
             scale=scale,
         )
