@@ -25,7 +25,7 @@ PACKED = "packed"
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 """Arguments of some architectures that change the result and that the kernels do not support."""
 
-# torch 2.11 has no such argument: there, the kernel accepts fewer keys than queries as it is.
+# torch 2.11 has no such argument: there, the kernel accepts fewer heads of keys than of queries anyway.
 _GROUPED: dict[str, Any] = (
     {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 )
