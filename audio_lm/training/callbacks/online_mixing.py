@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from lightning import Callback, LightningModule, Trainer
 
@@ -19,6 +19,7 @@ from audio_lm.common.files import read_lines, seal, write_text
 from audio_lm.tracking.event_log.journal import JsonlWriter
 from audio_lm.training.callbacks.run_guard import LocalGuard, RunGuard
 from audio_lm.training.distributed import all_gather_object
+from audio_lm.training.step import TrainStep
 
 FILE = "online_shares.jsonl"
 UNITS = 1 << 32  # of one nat
@@ -89,7 +90,7 @@ class OnlineMixing(Callback):
             self._open_until(trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        for sums in module.step_sums:
+        for sums in cast(TrainStep, module).step_sums:
             for task, (loss, tokens) in sums.items():
                 if math.isfinite(loss):
                     self.sums[task][0] += round(loss * UNITS)
