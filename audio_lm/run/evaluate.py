@@ -60,7 +60,7 @@ def evaluate(
         console.print(note, highlight=False)
     with evaluation_ranks(recipe) as groups:
         with groups.main_first():
-            prepare_corpora(recipe, console.print)
+            prepare_corpora(recipe, partial(console.print, markup=False, soft_wrap=True))
         vocabulary = kept_vocabulary(recipe, folder)
         chosen = _usable(recipe, chosen, benchmarks, vocabulary, console)
         chosen_recipe = only_benchmarks(recipe, chosen)
