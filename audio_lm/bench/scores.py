@@ -94,7 +94,7 @@ def bench_score(
     Args:
         names: metrics; all if empty.
     """
-    for name, language in _cases(names or list(METRICS)):
+    for name, language in _cases(names or list(METRICS.built_in)):
         row = METRICS[name]
         key = name if language == "en" else f"{name} ({language})"
         answers, references, languages = _rows(row, num_predictions, language)

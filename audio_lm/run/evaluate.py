@@ -61,7 +61,7 @@ def evaluate(
         console.print(note, highlight=False)
     with evaluation_ranks(recipe) as groups, ExitStack() as stack:
         with groups.main_first():
-            prepare_corpora(recipe, console.print)
+            prepare_corpora(recipe, partial(console.print, markup=False, soft_wrap=True))
         stack.enter_context(reading_corpora(recipe))
         vocabulary = kept_vocabulary(recipe, folder)
         chosen = _usable(recipe, chosen, benchmarks, vocabulary, console)

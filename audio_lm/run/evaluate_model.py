@@ -34,7 +34,14 @@ from audio_lm.run.load_model import (
     open_published,
 )
 from audio_lm.run.named_benchmarks import BenchmarkOptions
-from audio_lm.run.suites import leave_out_unusable, published_scores, read_suite, split_names, with_prompt
+from audio_lm.run.suites import (
+    leave_out_unusable,
+    notes_on_suites,
+    published_scores,
+    read_suite,
+    split_names,
+    with_prompt,
+)
 from audio_lm.tasks.registry import CHAT, find_task
 
 EVALUATIONS = Path("evaluations")
@@ -114,12 +121,15 @@ def evaluate_suites(
             )
             benchmark = with_prompt(benchmark, benchmark.prompt if is_known else published.prompt)
             benchmarks[name] = replace(benchmark, stage=STAGE, max_clips=max_clips or benchmark.max_clips)
+    console = console or run_console()
+    for note in notes_on_suites(suites):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     return _evaluate_published(
         published,
         benchmarks,
         data_dir or "data",
         out,
-        console or run_console(),
+        console,
         again=again,
         scores=published_scores(suites),
         is_suite=True,

@@ -17,7 +17,7 @@ from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import Layer
 from audio_lm.evaluation.definitions import read_definitions
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.suites import published_scores, split_names, suite_of_run
+from audio_lm.run.suites import notes_on_suites, published_scores, split_names, suite_of_run
 
 READ = (
     "evaluation",
@@ -70,10 +70,12 @@ def recipe_to_evaluate(
             below=_benchmarks_of_earlier_evaluations(folder),
         )
 
-    composed, notes = compose(), list[str]()
+    composed = compose()
+    notes = list(composed.notes)
     chosen, suites = split_names(benchmarks, composed.recipe.evaluation.benchmarks)
     if suites:
-        tables, notes = suite_of_run(suites, own, folder, max_clips)
+        tables, left_out = suite_of_run(suites, own, folder, max_clips)
+        notes += [*notes_on_suites(suites), *left_out]
         published = {name: scores for name, scores in published_scores(suites).items() if name in tables}
         scores = [f"{PUBLISHED}={json.dumps(published)}"] if published else []
         composed = compose([f"{BENCHMARKS}={json.dumps(tables)}", *scores])

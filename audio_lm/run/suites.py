@@ -9,7 +9,7 @@ from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.files import dataclass_from
 from audio_lm.common.names import is_name
 from audio_lm.config.load import PUBLISHED
-from audio_lm.config.resources import find_resource, resource_names, unknown_resource
+from audio_lm.config.resources import Resource, find_resource, resource_names, unknown_resource
 from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import read_layer
 from audio_lm.data.examples import Prompt
@@ -61,11 +61,20 @@ def read_suite(name: str) -> dict[str, BenchmarkConfig]:
     return found
 
 
+def notes_on_suites(names: Sequence[str]) -> list[str]:
+    """Notes on suites of the working folder that are used instead of ours of the same name."""
+    return [note for name in names if (note := _find(name).note)]
+
+
 def _path(name: str) -> Path:
+    return _find(name).path
+
+
+def _find(name: str) -> Resource:
     found = find_resource("conf", f"benchmarks/{name}") if is_name(name) else None
     if found is None:
         raise RecipeError(unknown_resource("conf", "suite", name, "benchmarks"))
-    return found.path
+    return found
 
 
 def with_prompt(benchmark: BenchmarkConfig, prompt: Prompt) -> BenchmarkConfig:

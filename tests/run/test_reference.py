@@ -7,7 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from audio_lm.config.load import load_recipe
+from audio_lm.data.mixture.schedule import Cursor
 from audio_lm.data.reference import Chunk
+from audio_lm.pipeline.data import build_data
+from audio_lm.pipeline.model import build_audio_lm
+from audio_lm.pipeline.plan_stage import compile_stage, plan_stage
+from audio_lm.pipeline.vocabulary import build_vocabulary
+from audio_lm.run import reference
 from audio_lm.run import stage as training
 from tests.forked import on_ranks
 from tests.pairs import CUT_SET, write_pairs
@@ -43,6 +50,33 @@ OBJECTIVES = {
     "dpo": "dpo\n    dpo: {beta: 0.5, sft: 0.1}",
     "grpo": "grpo\n    grpo: {rewards: {rouge_l: 1, format: 0.5}, num_answers: 3, max_new_tokens: 6, kl: 0.05}",
 }
+
+
+def test_the_time_of_a_reference_is_measured_on_some_pairs_and_counted_for_all(small, tmp_path, monkeypatch):
+    write_pairs(small.data_dir, tmp_path / "data")
+    values = {
+        "use": "{model: tiny, hardware: cpu}",
+        "hardware": "{num_threads: 1}",
+        "data": tmp_path / "data",
+    }
+    text = RECIPE.format(**values, tracking="{num_listening_clips: 0}", objective=OBJECTIVES["dpo"])
+    (tmp_path / "dpo.yaml").write_text(text)
+    recipe = load_recipe(tmp_path / "dpo.yaml").recipe
+    sources = {"pretrain": compile_stage(recipe, recipe.stages["pretrain"])}
+    vocabulary = build_vocabulary(recipe, sources)
+    model = build_audio_lm(recipe, vocabulary)
+    planned = plan_stage(recipe, recipe.stages["pretrain"], sources["pretrain"], vocabulary)
+    data = build_data(recipe, "pretrain", planned, sources["pretrain"], vocabulary, cursor=Cursor())
+    sizes = []
+    monkeypatch.setattr(
+        reference, "_compute", lambda model, pairs, chunk, hardware: sizes.append(len(chunk.codes))
+    )
+    monkeypatch.setattr(reference, "TIMED_PAIRS", 2)
+    clock = iter([10.0, 14.0])
+    monkeypatch.setattr(reference.time, "monotonic", lambda: next(clock))
+    pairs = sum(len(chunk.codes) for chunk in reference._pairs_of(recipe, "pretrain", data)[1])
+    assert reference.time_of_reference(model, recipe, "pretrain", data) == pytest.approx(4 / 2 * pairs)
+    assert sizes == [2, 2], "the first is not timed"
 
 
 @pytest.fixture(scope="module")

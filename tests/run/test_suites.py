@@ -9,6 +9,7 @@ from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.suites import (
     leave_out_unusable,
+    notes_on_suites,
     published_scores,
     read_suite,
     split_names,
@@ -92,3 +93,16 @@ def test_benchmarks_of_suites_are_left_out_and_named_ones_refused(small):
         UserError, match=r"^none of 1 benchmarks can be evaluated: benchmark 'events': no clips"
     ):
         leave_out_unusable(small, ["events"], ["events"], [check])
+
+
+def test_a_suite_of_the_working_folder_wins_and_a_note_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "conf" / "benchmarks"
+    folder.mkdir(parents=True)
+    text = "benchmarks:\n  one: {source: own/all-test, task: asr, metrics: [wer], prompt: natural, stage: chat}\n"
+    for name in ("own", "demo"):
+        (folder / f"{name}.yaml").write_text(text)
+    assert {"own", "demo", "synthetic"} <= set(suite_names())
+    assert list(read_suite("own")) == list(read_suite("demo")) == ["one"]
+    assert notes_on_suites(["own", "synthetic"]) == []
+    assert "./conf/benchmarks/demo.yaml of this folder is used" in notes_on_suites(["demo"])[0]

@@ -97,3 +97,24 @@ def test_a_conversation_refers_to_its_first_clip_and_copies_each_other_once(tmp_
     assert len(list((tmp_path / "new" / "audio").iterdir())) == 3
     writer.close()
     assert (tmp_path / "new" / "talks-train.jsonl").read_text().count("\n") == 2
+
+
+def test_labels_of_another_package_are_allowed_where_they_are_named(tmp_path):
+    wave = np.zeros(16_000, dtype=np.float32)
+    with pytest.raises(ValueError, match="loudness"):
+        CutWriter(tmp_path, tmp_path).add("a-train", wave, {"loudness": "loud"})
+    writer = CutWriter(tmp_path, tmp_path, own_labels=("loudness",))
+    writer.add("a-train", wave, {"loudness": "loud"})
+    writer.close()
+    (cut,) = CutSet.from_file(tmp_path / "a-train.jsonl")
+    assert cut.supervisions[0].custom["loudness"] == "loud"
+
+
+def test_each_clip_advances_the_progress_and_a_row_of_text_does_not(tmp_path):
+    done = []
+    writer = CutWriter(tmp_path, tmp_path)
+    writer.advance = done.append
+    writer.add("a-train", np.zeros(16_000, dtype=np.float32), {"language": "en"})
+    writer.add("text-train", None, {"text": "a"})
+    writer.add_conversation("a-train", writer.cuts("a-train")[:1], {"language": "en"})
+    assert done == [1, 1]
