@@ -143,7 +143,8 @@ def changed_answers(before: Sequence[Prediction], after: Sequence[Prediction], *
     verdicts = [(_is_right(one), _is_right(other)) for one, other in pairs]
     repaired, broken = verdicts.count((False, True)), verdicts.count((True, False))
     changed = [(one, other) for one, other in pairs if one.answer != other.answer]
-    text = f"{len(changed)} of {len(pairs)} answers have changed: {repaired} from wrong to right, {broken} from right to wrong. "
+    text = f"{len(changed)} of {len(pairs)} answers have changed: "
+    text += f"{repaired} from wrong to right, {broken} from right to wrong. "
     if repaired + broken:
         chance = binomtest(repaired, repaired + broken).pvalue
         text += f"A balance like this or more uneven has probability {chance:.2g} by chance: "

@@ -156,13 +156,14 @@ def boxes_figure(values: Mapping[str, Sequence[float]], *, unit: str, title: str
     """Plot distributions below each other: median, quartiles, and the range as whiskers."""
     figure = new_figure(width=7.5, height=1.0 + 0.36 * max(1, len(values)))
     (axes,) = panel_axes(figure, 1, num_columns=1)
-    names = [f"{name}  ({len(each):,})" for name, each in values.items()]
-    boxes = axes.boxplot(
-        list(values.values()), orientation="horizontal", tick_labels=names, widths=0.6, whis=(0, 100), patch_artist=True,
-        medianprops={"color": DARK, "linewidth": 1.6},
-    )  # fmt: skip
-    for number, box in enumerate(boxes["boxes"]):
-        box.set(facecolor=COLOURS[number % len(COLOURS)], alpha=0.6)
+    if values:
+        names = [f"{name}  ({len(each):,})" for name, each in values.items()]
+        boxes = axes.boxplot(
+            list(values.values()), orientation="horizontal", tick_labels=names, widths=0.6, whis=(0, 100), patch_artist=True,
+            medianprops={"color": DARK, "linewidth": 1.6},
+        )  # fmt: skip
+        for number, box in enumerate(boxes["boxes"]):
+            box.set(facecolor=COLOURS[number % len(COLOURS)], alpha=0.6)
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=LABEL)
     axes.set_xlim(left=0)

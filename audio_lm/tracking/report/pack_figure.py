@@ -35,12 +35,9 @@ def packs_figure(packs: Sequence[PackedBatch], *, pack_tokens: int) -> Figure:
     learned = sum(pack.num_learned for pack in packs)
     audio = sum(pack.audio_index.numel() for pack in packs)
     filled = 100 * tokens / max(1, pack_tokens * len(packs))
-    axes.set_title(
-        f"{len(packs)} packs of {pack_tokens:,} tokens, {filled:.1f} % filled; of the tokens {100 * audio / max(1, tokens):.0f} % "
-        f"are audio and {100 * learned / max(1, tokens):.0f} % are in the loss",
-        fontsize=TITLE,
-        loc="left",
-    )
+    shares = f"{100 * audio / max(1, tokens):.0f} % are audio and {100 * learned / max(1, tokens):.0f} % are in the loss"
+    title = f"{len(packs)} packs of {pack_tokens:,} tokens, {filled:.1f} % filled; of the tokens {shares}"
+    axes.set_title(title, fontsize=TITLE, loc="left")
     axes.set_xlim(0, pack_tokens)
     axes.set_ylim(len(packs) - 0.4, -0.6)
     axes.set_yticks(range(len(packs)), [f"pack {row + 1}" for row in range(len(packs))], fontsize=TICK)

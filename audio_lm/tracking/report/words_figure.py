@@ -88,7 +88,7 @@ def _draw_words(
     axes: Axes, rows: Mapping[str, Sequence[Unit]], highlights: Sequence[tuple[Seconds, Seconds]]
 ) -> None:
     """Draw each row as boxes at the times of its words; silences are thin lines."""
-    others = iter(COLOURS[1:] * (len(rows) + 1))
+    others = iter(COLOURS[2:] * (len(rows) + 1))  # the second one is that of highlights
     for number, (name, units) in enumerate(rows.items()):
         colour = COLOURS[0] if name == REFERENCE else next(others)
         for unit in units:

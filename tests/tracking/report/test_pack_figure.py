@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import torch
 from hypothesis import given
@@ -43,6 +44,8 @@ def test_audio_and_learned_tokens_are_drawn_at_their_positions():
 
 
 def test_both_documents_of_a_pair_have_its_task():
-    pair = Example("c", "chat", 0, [9, 1, 2], [False, False, True], [1], (960,), rejected=SECOND)
+    pair = Example(
+        "c", "chat", 0, [9, 1, 2], [False, False, True], [1], (960,), rejected=replace(SECOND, task="chat")
+    )
     assert task_of_documents(packed(pair)) == ["chat", "chat"]
     assert task_of_documents(packed(FIRST, SECOND)) == ["asr", "sec"]
