@@ -217,14 +217,18 @@ def bench_regression(
 def bench_generate(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="Run folder; default a model of the demo's size, random weights."),
+        typer.Argument(
+            metavar="[RUN]", help="Run folder; default a model of the demo's size, random weights."
+        ),
     ] = None,
     source: Annotated[
         str | None,
         typer.Option(help="Cut-set of the questions, such as synthetic/digits-test; default clips of noise."),
     ] = None,
     task: Annotated[str, typer.Option(help="Task of the questions.")] = "asr",
-    stage: Annotated[str | None, typer.Option(help="Stage of the run; default the last with weights.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Stage of the run; default the last with weights.")
+    ] = None,
     data_dir: Annotated[Path, typer.Option(help="Folder of the cut-sets.")] = Path("data"),
     clips: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 64,
     max_seconds: Annotated[
