@@ -73,4 +73,4 @@ def test_a_stage_needs_a_run():
 
 def test_a_run_without_the_cut_set_is_an_error(whole_run):
     with pytest.raises(UserError, match="fsdd/none-test"):
-        bench_generate(str(whole_run), replace(FEW, source="fsdd/none-test"))
+        bench_generate(str(whole_run.path), replace(FEW, source="fsdd/none-test"))
