@@ -21,7 +21,7 @@ def fill_prompts(merged: Layer) -> None:
         if not isinstance(benchmark, dict):
             continue
         stage = benchmark.get("stage")
-        at, prompt = f"evaluation.benchmarks.{name}.prompt", prompt_of_stage.get(stage, first)
+        at, prompt = f"evaluation.benchmarks.{name}.prompt", prompt_of_stage.get(str(stage), first)
         is_of_set = benchmark.get("prompt") == TAGS and merged.where.get(at, "").startswith(SETS)
         if prompt is not None and ("prompt" not in benchmark or (is_of_set and without_tags)):
             benchmark["prompt"] = prompt

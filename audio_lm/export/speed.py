@@ -97,7 +97,8 @@ class PeerAnswers:
     """Transformers' model and processor, and the questions as they get them."""
 
     def __init__(self, folder: Path, device: torch.device, max_new_tokens: int) -> None:
-        self.model: Any = Qwen2AudioForConditionalGeneration.from_pretrained(folder).to(device).eval()
+        model: Any = Qwen2AudioForConditionalGeneration.from_pretrained(folder)
+        self.model = model.to(device).train(False)
         self.processor: Any = AutoProcessor.from_pretrained(folder)
         self.processor.tokenizer.padding_side = "left"
         self.max_new_tokens = max_new_tokens

@@ -13,8 +13,8 @@ import torch
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.model.weights.files import read_weights
 from audio_lm.notebook.clip_view import ClipView

@@ -240,7 +240,9 @@ def _differing(left: Tree, right: Tree, prefix: str) -> Iterator[tuple[str, Any,
 
 def _compared(ours: Arm, other: Arm, key: ScoreKey) -> DifferingScore:
     left, right = ours.values(key), other.values(key)
-    means = [mean_over_seeds([*values.values()]) if values else None for values in (left, right)]
+    our_mean, other_mean = (
+        mean_over_seeds([*values.values()]) if values else None for values in (left, right)
+    )
     if len(ours.runs) == len(other.runs) == 1:
         difference, interval, num_units = _over_clips(ours.runs[0], other.runs[0], key)
         kind = CLIPS
@@ -250,7 +252,7 @@ def _compared(ours: Arm, other: Arm, key: ScoreKey) -> DifferingScore:
         difference, interval = (paired.mean, paired.interval) if paired else (None, None)
         kind, num_units = SEEDS, len(common)
     verdict = verdict_of(difference, interval, is_higher_better=find_metric(key[1]).is_higher_better)
-    return DifferingScore(*key, *means, difference, interval, kind, num_units, verdict)
+    return DifferingScore(*key, our_mean, other_mean, difference, interval, kind, num_units, verdict)
 
 
 def _over_clips(
