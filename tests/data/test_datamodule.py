@@ -162,6 +162,7 @@ def test_a_pack_of_unreadable_lines_has_no_labels(datamodule, tmp_path):
     assert pack.waves.numel() == 0
 
 
+@pytest.mark.gpu_counterpart
 def test_packs_are_copied_to_a_device_without_waiting(datamodule, monkeypatch):
     waits = []
     monkeypatch.setattr(
@@ -174,6 +175,7 @@ def test_packs_are_copied_to_a_device_without_waiting(datamodule, monkeypatch):
     assert waits == [False, False]
 
 
+@pytest.mark.gpu_counterpart
 @pytest.mark.parametrize("has_gpu", [False, True])
 def test_memory_is_pinned_where_there_is_a_gpu(datamodule, monkeypatch, has_gpu):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
