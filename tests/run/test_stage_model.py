@@ -84,7 +84,6 @@ def test_a_model_that_is_not_sharded_stays_in_memory(small, small_recipe, own_vo
         assert models.model is model
 
 
-@pytest.mark.gpu_counterpart
 def test_on_a_gpu_answers_are_computed_there_although_the_trainer_moved_the_model_away(
     small, small_recipe, own_vocabulary, tmp_path
 ):

@@ -45,6 +45,8 @@ def _tests(figures: Mapping[str, Any]) -> Iterator[str]:
     yield f"{passed} passed, {failed} failed, {skipped} skipped, in {figures['files']} files."
     if figures.get("note"):
         yield figures["note"]
+    if figures.get("not_run"):
+        yield f"Not run, because packages are missing (see gpu.log): {', '.join(figures['not_run'])}."
     if figures["failed"]:
         yield ""
         yield from (f"* `{name}`" for name in figures["failed"])

@@ -46,6 +46,16 @@ def test_no_marked_test_is_no_failure(tmp_path):
     assert "gpu_counterpart" in task.figures["note"]
 
 
+def test_fixtures_that_lack_a_package_cost_the_tests_of_their_folder_only(tmp_path):
+    task, call = outcome(tmp_path / "a", TEXT)
+    (tmp_path / "a" / "lacks").mkdir()
+    (tmp_path / "a" / "lacks" / "conftest.py").write_text("import no_such_module")
+    (tmp_path / "a" / "lacks" / "test_two.py").write_text(TEXT)
+    call()
+    assert (task.figures["passed"], task.figures["exit_code"]) == (1, 0)
+    assert task.figures["not_run"] == [str(tmp_path / "a" / "lacks")]
+
+
 def test_the_markers_are_declared(pytestconfig):
     declared = {line.partition(":")[0] for line in pytestconfig.getini("markers")}
     assert declared >= {*MARKERS}
