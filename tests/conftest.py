@@ -228,3 +228,11 @@ def whole_run(small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> "
     return train(
         load_recipe(small_recipe), out=tmp_path_factory.mktemp("runs") / "whole", console=Console(quiet=True)
     )
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """Path of a file that only an attack creates."""
+    path = tmp_path / "marker"
+    yield path
+    assert not path.exists(), "code of the attack ran"

@@ -11,10 +11,11 @@ of the inputs cost 1 and the gradients of the weights 1.
 import itertools
 from collections.abc import Collection
 
-from torch import nn
+from torch import Tensor, nn
 
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.decoder.language_model import input_table, output_table
 from audio_lm.model.encoders.packed_layout import packed_layout
 from audio_lm.model.encoders.whisper import AudioEncoder
 from audio_lm.model.weights.part_names import SUFFIX
@@ -76,13 +77,9 @@ def _has_gradient(part: str, trained: Collection[str], *, earlier: Collection[st
     return any(name in trained or f"{name}{SUFFIX}" in trained for name in (part, *earlier))
 
 
-def _table(model: AudioLM, which: str) -> nn.Parameter:
-    language_model = model.language_model
-    module = (
-        language_model.get_input_embeddings() if which == "input" else language_model.get_output_embeddings()
-    )
-    weight: nn.Parameter = module.weight
-    return weight
+def _table(model: AudioLM, which: str) -> Tensor:
+    table = input_table if which == "input" else output_table
+    return table(model.language_model).weight
 
 
 def _matrix_weights(module: nn.Module) -> int:

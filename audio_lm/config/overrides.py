@@ -1,4 +1,7 @@
-"""Overrides on the command line: ``key=value`` sets, ``+key=value`` adds to an open table, ``~key`` deletes."""
+"""Overrides on the command line: ``key=value`` sets, ``+key=value`` adds to an open table, ``~key`` deletes.
+
+A ``*`` in a key stands for every entry of its table, as in ``stages.*.steps=10``.
+"""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -62,7 +65,7 @@ def key_of_override(override: str) -> str:
 
 def apply_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
     """Apply the overrides of the command line; appends messages to ``problems``."""
-    for override in overrides:
+    for override in (one for override in overrides for one in _every_entry(override, merged.tree)):
         if override.startswith("~"):
             delete_key(merged.tree, override[1:], problems)
             continue
@@ -82,6 +85,17 @@ def apply_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]
             continue
         keys = {key: value, **(dict(flatten(value, f"{key}.")) if isinstance(value, dict) else {})}
         merge(merged, Layer(nest(key, value), dict.fromkeys(keys, COMMAND_LINE)))
+
+
+def _every_entry(override: str, tree: Tree) -> list[str]:
+    """The override, or one for each entry of the table that the first ``*`` of its key stands for."""
+    key, separator, value = override.partition("=")
+    parent, star, rest = key.partition(".*")
+    if not star or (rest and not rest.startswith(".")):
+        return [override]
+    names = as_table(table_at(tree, parent.lstrip("+~")))
+    entries = [f"{parent}.{name}{rest}{separator}{value}" for name in names] if names else [override]
+    return [one for entry in entries for one in (_every_entry(entry, tree) if entry != override else [entry])]
 
 
 def _is_new_in_open_table(parent: str, leaf: str, table: Any) -> bool:

@@ -2,13 +2,15 @@
 
 A corpus is written to a temporary folder next to its final one and renamed at the end. The next process removes
 temporary folders of killed processes. ``prepared.json`` contains a digest of the settings; a corpus with another
-digest is written again.
+digest is written again, unless a run reads it.
 """
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
     Raises:
         RecipeError: the corpus or a setting does not exist.
         DataError: the source data are missing or unusable.
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or a run reads the corpus that would be replaced.
     """
     corpus = find_corpus(name)
     read = corpus.read_settings(settings)
@@ -49,8 +51,9 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
     if is_prepared(folder, made_from):
         report(f"corpus {name}: {folder} is up to date")
         return folder
-    report(f"corpus {name}: making {folder}")
     with ExitStack() as stack:
+        stack.enter_context(_without_readers(folder))
+        report(f"corpus {name}: making {folder}")
         try:
             partial = stack.enter_context(partial_folder(folder))
         except OSError as error:
@@ -63,6 +66,50 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
         put_folder(partial, folder)
     report(f"corpus {name}: done")
     return folder
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Keep a prepared corpus from being replaced by another process while it is read.
+
+    Nothing is locked where the corpus is missing or its file system has no locks.
+    """
+    with _opened(folder) as descriptor:
+        if descriptor is not None:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+
+
+@contextmanager
+def _without_readers(folder: Path) -> Iterator[None]:
+    """Raise if a run reads the corpus in a folder, else lock it."""
+    with _opened(folder) as descriptor:
+        if descriptor is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"a run is reading {folder}, which would be replaced by a corpus with other settings -- wait until it "
+                    f"has ended, or set data_dir to another folder"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+        yield
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """Descriptor of ``prepared.json``, whose lock outlives a rename of its folder and no process."""
+    try:
+        descriptor = os.open(folder / PREPARED, os.O_RDONLY)
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def is_prepared(folder: Path, made_from: Mapping[str, Any]) -> bool:

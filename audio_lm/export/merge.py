@@ -4,10 +4,11 @@ Shapes: V rows of a table, D width.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from audio_lm.common.errors import UserError
 from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.decoder.language_model import input_table, output_table
 from audio_lm.model.encoders.whisper import AudioEncoder
 from audio_lm.model.lora import merge_lora
 from audio_lm.model.projector import LinearProjector
@@ -30,7 +31,7 @@ def merge_weights(model: AudioLM) -> dict[str, Tensor]:
         CheckpointError: a merged weight is not finite.
     """
     _check_kinds(model)
-    words, head = model.language_model.get_input_embeddings(), model.language_model.get_output_embeddings()
+    words, head = input_table(model.language_model), output_table(model.language_model)
     weights = {
         f"{part}.{name}": tensor.detach()
         for part, child in model.named_children()
@@ -54,7 +55,7 @@ def _check_kinds(model: AudioLM) -> None:
         if type(part) is not kind
     ]
     names = {name for name, _ in model.language_model.named_parameters(remove_duplicate=False)}
-    head: nn.Module = model.language_model.get_output_embeddings()
+    head = output_table(model.language_model)
     is_standard = {"model.embed_tokens.weight", "lm_head.weight"} <= names and getattr(
         head, "bias", None
     ) is None

@@ -18,7 +18,7 @@ from audio_lm.common.audio_units import SHORTEST_CLIP
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.base import Encoder, Layout, Projector
 from audio_lm.model.decoder.chunked_cross_entropy import NextTokenLoss, Weights, next_token_loss
-from audio_lm.model.decoder.language_model import hidden_states
+from audio_lm.model.decoder.language_model import hidden_states, input_table, output_table
 from audio_lm.model.decoder.new_tokens import NewTokens
 from audio_lm.model.merge_audio import merge_audio
 
@@ -49,7 +49,7 @@ class AudioLM(nn.Module):
     @property
     def num_base(self) -> int:
         """Rows of the language model's own embedding table; ids from this number on are new tokens."""
-        return int(self.language_model.get_input_embeddings().num_embeddings)
+        return input_table(self.language_model).num_embeddings
 
     def forward(self, pack: PackedBatch) -> Tensor:
         """(P, V) next-token logits at the learned positions, in 32 bits."""
@@ -71,7 +71,7 @@ class AudioLM(nn.Module):
                 of a weighted cross-entropy, at the cost of computing the logits twice.
             temperature: divisor of the logits.
         """
-        head = self.language_model.get_output_embeddings()
+        head = output_table(self.language_model)
         hidden_PD = self.hidden(pack)[pack.learned_index]
         loss_of = partial(
             next_token_loss,
@@ -120,7 +120,7 @@ class AudioLM(nn.Module):
     def embed_tokens(self, ids: Tensor) -> Tensor:
         """Embeddings of base and new tokens, with one more dimension than the ids."""
         num_base = self.num_base
-        base: Tensor = self.language_model.get_input_embeddings()(ids.clamp(max=num_base - 1))
+        base: Tensor = input_table(self.language_model)(ids.clamp(max=num_base - 1))
         new = self.new_tokens(ids - num_base).to(base.dtype)
         if not len(self.new_tokens.input):
             return base + new  # zeros
@@ -128,7 +128,7 @@ class AudioLM(nn.Module):
 
     def logits(self, hidden_PD: Tensor) -> Tensor:
         """(P, V) logits in 32 bits: base tokens first, then new tokens."""
-        base_PV: Tensor = self.language_model.get_output_embeddings()(hidden_PD)
+        base_PV: Tensor = output_table(self.language_model)(hidden_PD)
         if not len(self.new_tokens.output):
             return base_PV.float()
         return torch.cat([base_PV.float(), self.new_tokens.logits(hidden_PD).float()], dim=-1)

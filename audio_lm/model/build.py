@@ -10,6 +10,7 @@ from audio_lm.model.decoder.language_model import (
     check_rows,
     embedding_std,
     empty_language_model,
+    input_table,
     load_language_model,
     mean_output_row,
     new_language_model,
@@ -60,7 +61,7 @@ def _assembled(config: ModelConfig, num_base: int | None, num_new: int, ordered_
     language_model = _language_model(
         config.language_model, num_base, trust_remote_code=config.trust_remote_code
     )
-    width, scale = language_model.get_input_embeddings().embedding_dim, embedding_std(language_model)
+    width, scale = input_table(language_model).embedding_dim, embedding_std(language_model)
     # The order of these draws is fixed: the same seed must give the same weights in every release.
     rows = new_rows(num_new, width, scale, ordered_rows)
     output = None if config.language_model.load is None else mean_output_row(language_model)
@@ -81,7 +82,7 @@ def _released(
     weights = released_weights(released)
     text = weights.pop("language_model", {})
     language_model = empty_language_model(released.text, text, source=released.source)
-    width = language_model.get_input_embeddings().embedding_dim
+    width = input_table(language_model).embedding_dim
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     projector = new_projector(config.projector, encoder.width, width, scale=1.0)
     parts = {"encoder": encoder, "projector": projector, "language_model": language_model}
@@ -110,5 +111,5 @@ def _language_model(
             )
         return new_language_model(config.architecture, config.settings, num_base=num_base)
     language_model = load_language_model(config.load, trust_remote_code=trust_remote_code)
-    check_rows(language_model.get_input_embeddings().num_embeddings, num_base, source=config.load)
+    check_rows(input_table(language_model).num_embeddings, num_base, source=config.load)
     return language_model

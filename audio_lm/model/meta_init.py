@@ -21,6 +21,7 @@ from audio_lm.model.decoder.language_model import (
     check_rows,
     embedding_std,
     empty_language_model,
+    input_table,
     mean_output_row,
     new_language_model,
 )
@@ -53,7 +54,7 @@ def build_on_meta(config: ModelConfig, *, num_base: int | None, num_new: int) ->
     """
     config = resolve_sizes(config)
     language_model = _meta_language_model(config, num_base)
-    width = language_model.get_input_embeddings().embedding_dim
+    width = input_table(language_model).embedding_dim
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     projector = new_projector(config.projector, encoder.width, width, scale=1.0)
     model = AudioLM(encoder, projector, language_model, NewTokens(num_new, width))
@@ -95,7 +96,7 @@ def _initial_weights(
 ) -> Iterator[tuple[str, Weights]]:
     """Yield (part, initial weights) in the order in which ``build_model`` draws random numbers."""
     blank = _meta_language_model(config, num_base)
-    width = blank.get_input_embeddings().embedding_dim
+    width = input_table(blank).embedding_dim
     if config.load is not None:
         weights_of_part = released_weights(open_released(config.load))
         words = weights_of_part["language_model"] = without_copies(
@@ -150,7 +151,7 @@ def _meta_language_model(config: ModelConfig, num_base: int | None) -> PreTraine
                 source=settings.load,
                 trust_remote_code=trust,
             )
-            check_rows(model.get_input_embeddings().num_embeddings, num_base, source=settings.load)
+            check_rows(input_table(model).num_embeddings, num_base, source=settings.load)
             return model
         if num_base is None:
             raise ValueError(

@@ -1,5 +1,7 @@
 """Corpora and cut-sets of a recipe."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lhotse.cut import Cut
@@ -7,7 +9,7 @@ from lhotse.cut import Cut
 from audio_lm.common.protocols import Report
 from audio_lm.config.schema import Recipe
 from audio_lm.config.smoke import has_enough
-from audio_lm.corpora.corpus import prepare
+from audio_lm.corpora.corpus import prepare, reading
 from audio_lm.data.manifest.cuts import EvalLongAudio, check_sources, read_cuts, usable_cuts
 
 
@@ -18,6 +20,15 @@ def prepare_corpora(recipe: Recipe, report: Report) -> None:
             report(f"corpus {name}: {Path(recipe.data_dir) / name} is already prepared")
         else:
             prepare(name, Path(recipe.data_dir), settings, report)
+
+
+@contextmanager
+def reading_corpora(recipe: Recipe) -> Iterator[None]:
+    """Keep the corpora that a recipe prepares from being replaced by another process meanwhile."""
+    with ExitStack() as stack:
+        for name in recipe.corpora:
+            stack.enter_context(reading(Path(recipe.data_dir) / name))
+        yield
 
 
 def usable_source(recipe: Recipe, source: str, long_audio: EvalLongAudio) -> list[Cut]:

@@ -43,7 +43,10 @@ def build_callbacks(recipe: Recipe) -> list[Callback]:
 def build_loggers(recipe: Recipe) -> list[Logger]:
     """The recipe's logger beside MLflow, for one stage; none where it names none."""
     plugin = recipe.logger
-    return [] if plugin is None else [_class_of(plugin, Logger, "logger")(**plugin.init_args)]
+    if plugin is None:
+        return []
+    kind = _class_of(plugin, Logger, "logger")  # type: ignore[type-abstract]  # a subclass is returned
+    return [kind(**plugin.init_args)]
 
 
 def _class_of(plugin: PluginConfig, base: type[Plugin], key: str) -> type[Plugin]:

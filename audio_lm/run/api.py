@@ -25,7 +25,7 @@ from audio_lm.pipeline.plan_stage import compile_stage, maker_of, plan_stage
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.open import kept_vocabulary, load_mid_stage, open_run
-from audio_lm.training.next_token import NextTokenModule
+from audio_lm.training.step import TrainStep
 
 
 def build_model(composed: ComposedRecipe) -> AudioLM:
@@ -50,7 +50,7 @@ def build_data(composed: ComposedRecipe, stage: str) -> MixtureDataModule:
     return pipeline_data.build_data(recipe, stage, planned, sources, vocabulary)
 
 
-def build_module(composed: ComposedRecipe, stage: str, model: AudioLM) -> NextTokenModule:
+def build_module(composed: ComposedRecipe, stage: str, model: AudioLM) -> TrainStep:
     """Wrap a model for a stage: loss, frozen parts, learning rates and optimizer of the recipe."""
     recipe = composed.recipe
     return pipeline_trainer.build_module(

@@ -1,6 +1,7 @@
 """Evaluation of a finished run: its benchmarks, others, or suites, over one rank or several."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from audio_lm.config.schema import Recipe
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.benchmark_data import check_benchmarks
-from audio_lm.pipeline.corpora import prepare_corpora
+from audio_lm.pipeline.corpora import prepare_corpora, reading_corpora
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.pipeline.vocabulary import check_benchmark_tags
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -58,9 +59,10 @@ def evaluate(
     )
     for note in notes:
         console.print(note, highlight=False)
-    with evaluation_ranks(recipe) as groups:
+    with evaluation_ranks(recipe) as groups, ExitStack() as stack:
         with groups.main_first():
             prepare_corpora(recipe, console.print)
+        stack.enter_context(reading_corpora(recipe))
         vocabulary = kept_vocabulary(recipe, folder)
         chosen = _usable(recipe, chosen, benchmarks, vocabulary, console)
         chosen_recipe = only_benchmarks(recipe, chosen)

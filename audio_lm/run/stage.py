@@ -126,8 +126,8 @@ class StageRunner:
             )
         trainer.fit(self.models.module(name, self.folder.stage(name)), datamodule=data)
         self._leave_if_stopped(trainer, preemption)
-        for each in scores:
-            self.session.print(each.sentence())
+        for callback in scores:
+            self.session.print(callback.sentence())
         mixture.save()
         logger.log_table(mixture.rows(), "mixture/shares.json")
         for each in online:

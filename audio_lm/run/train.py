@@ -5,12 +5,16 @@ continues from its last checkpoint.
 """
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
+from transformers import PreTrainedTokenizerBase
 
 from audio_lm.common.env import is_main
 from audio_lm.config.load import ComposedRecipe
+from audio_lm.pipeline.corpora import reading_corpora
 from audio_lm.pipeline.plan_stage import manifests_of
 from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.run.console import run_console
@@ -46,10 +50,14 @@ def train(
         RunEndedError: a signal stopped it, with a checkpoint, or it must not be restarted.
     """
     start = RunStart(composed, out)
-    with RunSession(start.composed, start.folder, console or run_console(), log_level=log_level) as session:
+    with (
+        RunSession(start.composed, start.folder, console or run_console(), log_level=log_level) as session,
+        ExitStack() as stack,
+    ):
         start.find_checkpoints(session)
         with session.main_first():
             prepared = prepare(start, session)
+        stack.enter_context(reading_corpora(start.recipe))
         session.wait()  # no rank reads any more what the first one changes now
         _open(start, session, prepared)
         models = StageModels(start.recipe, prepared, session)
@@ -86,7 +94,10 @@ def _open(start: RunStart, session: RunSession, prepared: Prepared) -> None:
         session.claim(start.folder.progress(recipe))
         start.copy_extended()
         if recipe.model.tokenizer_source is None:
-            save_tokenizer(prepared.vocabulary.tokenizer, start.folder.tokenizer)
+            # Training never reads the lighter tokenizer of the previews.
+            save_tokenizer(
+                cast(PreTrainedTokenizerBase, prepared.vocabulary.tokenizer), start.folder.tokenizer
+            )
     session.wait()
     session.open()
     session.barrier()

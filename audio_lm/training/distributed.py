@@ -30,6 +30,7 @@ class TokenSumDDPStrategy(DDPStrategy):
 
     def configure_ddp(self) -> None:
         """Broadcast the weights of the first rank."""
+        assert self.model is not None, "Lightning calls this with the model that it was given"
         for value in self.model.state_dict().values():
             torch.distributed.broadcast(value, src=0)
 

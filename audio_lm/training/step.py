@@ -11,10 +11,11 @@ losses are read later, see ``step_records``.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from audio_lm.common.env import rank, world_size
@@ -159,7 +160,7 @@ class TrainStep(LightningModule, ABC):
 
     def training_step(self, packs: Sequence[PackedBatch], batch_idx: int) -> None:
         step = self.global_step
-        optimizer = self.optimizers()
+        optimizer = cast(LightningOptimizer, self.optimizers())  # one, always
         unfreeze(
             self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0]
         )

@@ -42,3 +42,21 @@ def test_a_value_is_read_within_bounds(value):
 def test_a_setting_without_a_value_is_refused():
     with pytest.raises(RecipeError, match="not key=value"):
         parse_settings(["seed"])
+
+
+def test_a_star_stands_for_every_entry_of_its_table():
+    tree = {"stages": {"a": {"steps": 1, "parts": {"x": {"lr": 1}, "y": {"lr": 2}}}, "b": {"steps": 2}}}
+    layer, problems = apply(
+        tree, "stages.*.steps=9", "stages.a.parts.*.lr=3", "+stages.*.new={}", "~stages.b"
+    )
+    assert problems == []
+    assert layer.tree == {"stages": {"a": {"steps": 9, "parts": {"x": {"lr": 3}, "y": {"lr": 3}}, "new": {}}}}
+    assert layer.where["stages.a.parts.y.lr"] == "command line"
+
+
+def test_a_star_in_a_value_or_of_no_table_is_no_pattern():
+    layer, problems = apply({"a": {"b": 1}, "stages": {}}, "a.b='x.*.y'", "stages.*.steps=1")
+    assert layer.tree["a"]["b"] == "x.*.y"
+    assert layer.tree["stages"] == {
+        "*": {"steps": 1}
+    }  # refused by the schema, like any stage without settings

@@ -8,7 +8,7 @@ import pytest
 
 from audio_lm.common.errors import RecipeError, UserError
 from audio_lm.corpora import registry
-from audio_lm.corpora.corpus import prepare
+from audio_lm.corpora.corpus import prepare, reading
 from audio_lm.corpora.fsdd import FsddSettings, read_settings
 
 
@@ -45,6 +45,27 @@ def test_other_settings_replace_the_prepared_corpus(tmp_path, preparations):
     folder = prepare("fsdd", tmp_path, {"seed": 2}, ignore)
     assert (folder / "x-train.jsonl").read_text().endswith(" 2")
     assert [path.name for path in tmp_path.iterdir()] == ["fsdd"]
+
+
+def test_a_corpus_that_another_process_reads_is_not_replaced(tmp_path, preparations):
+    folder = prepare("fsdd", tmp_path, {"seed": 1}, ignore)
+    held, ended = multiprocessing.Event(), multiprocessing.Event()
+
+    def read():
+        with reading(folder):
+            held.set()
+            ended.wait()
+
+    run = multiprocessing.get_context("fork").Process(target=read)
+    run.start()
+    held.wait()
+    with pytest.raises(UserError, match=r"a run is reading .*fsdd, which would be replaced .* set data_dir"):
+        prepare("fsdd", tmp_path, {"seed": 2}, ignore)
+    prepare("fsdd", tmp_path, {"seed": 1}, ignore)
+    ended.set()
+    run.join()
+    prepare("fsdd", tmp_path, {"seed": 2}, ignore)
+    assert [settings.seed for settings in preparations] == [1, 2]
 
 
 def test_a_moved_folder_is_prepared_again(tmp_path, preparations):

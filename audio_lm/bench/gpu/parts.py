@@ -16,7 +16,7 @@ from audio_lm.common.audio_units import Seconds
 from audio_lm.common.files import write_text
 
 READS_AUDIO = ("lhotse", "soundfile", "langcodes", "omegaconf")
-TRAINS = (*READS_AUDIO, "mlflow", "rapidfuzz", "espeakng_loader")
+TRAINS = (*READS_AUDIO, "rapidfuzz", "espeakng_loader")
 
 
 FOR_A_START: Seconds = 30.0

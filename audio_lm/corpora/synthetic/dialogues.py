@@ -8,7 +8,6 @@ uses only clips of the same split. Questions are in ``questions.py``, conversati
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import WHICH_AUDIO, Comparison
 from audio_lm.corpora.synthetic.known_clips import (
     Exchange,
@@ -17,8 +16,8 @@ from audio_lm.corpora.synthetic.known_clips import (
     choose_clip,
     choose_question,
     conversation_labels,
+    draws_of_subset,
     exchange_about,
-    pools_of,
     weakest_honesty,
 )
 from audio_lm.corpora.synthetic.split_random import SplitRandom
@@ -40,14 +39,10 @@ def write_dialogues(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -
     Raises:
         DataError: no clip answers a question.
     """
-    for split in SPLITS if clips.get("dialogues", 0) else ():
-        num_rows = clips["dialogues" if split == "train" else split]
-        pools = pools_of(writer, split, "dialogues") if num_rows else Pools({})
-        for number in range(num_rows):
-            exchanges = _exchanges(pools, SplitRandom(split, seed, "dialogues", number))
-            waves = [clip.wave for exchange in exchanges for clip in exchange.new_clips]
-            labels = conversation_labels(exchanges)
-            writer.add(f"dialogues-{split}", waves[0], labels, more_waves=waves[1:])
+    for split, pools, random in draws_of_subset(writer, "dialogues", clips=clips, seed=seed):
+        exchanges = _exchanges(pools, random)
+        waves = [clip.wave for exchange in exchanges for clip in exchange.new_clips]
+        writer.add(f"dialogues-{split}", waves[0], conversation_labels(exchanges), more_waves=waves[1:])
     for number in range(clips.get("dialogues_text", 0)):
         conversation = text_conversation(SplitRandom("train", seed, "dialogues_text", number))
         labels = {"conversation": conversation, "honesty": {"conversation": "exact"}}

@@ -3,7 +3,7 @@
 Shared by the kinds of conversations: ``dialogues``, ``several``, ``spoken`` and ``preferences``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from lhotse import MonoCut
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import DataError
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, Comparison
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
 from audio_lm.corpora.synthetic.split_random import SplitRandom
@@ -137,6 +138,25 @@ def pools_of(writer: CutWriter, split: str, subset: str) -> Pools:
             f"let one of them have clips, or set {subset} to 0"
         )
     return pools
+
+
+def draws_of_subset(
+    writer: CutWriter, subset: str, *, clips: Mapping[str, int], seed: int
+) -> Iterator[tuple[str, Pools, SplitRandom]]:
+    """Yield (split, clips to draw from, random numbers) for each row of a subset made of clips written before.
+
+    Args:
+        clips: number of training rows under ``subset`` (absent or 0: no rows at all), and of validation
+            and test rows under ``validation`` and ``test``.
+
+    Raises:
+        DataError: no clip answers a question.
+    """
+    for split in SPLITS if clips.get(subset, 0) else ():
+        num_rows = clips[subset if split == "train" else split]
+        pools = pools_of(writer, split, subset) if num_rows else Pools({})
+        for number in range(num_rows):
+            yield split, pools, SplitRandom(split, seed, subset, number)
 
 
 def known_clips(writer: CutWriter, split: str) -> dict[str, dict[str, list[KnownClip]]]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.corruptions import corrupt
 from audio_lm.corpora.synthetic.known_clips import (
     Exchange,
@@ -21,8 +20,8 @@ from audio_lm.corpora.synthetic.known_clips import (
     choose_clip,
     choose_question,
     conversation_labels,
+    draws_of_subset,
     exchange_about,
-    pools_of,
 )
 from audio_lm.corpora.synthetic.several import several_exchanges
 from audio_lm.corpora.synthetic.split_random import SplitRandom
@@ -48,26 +47,15 @@ class Pair:
 
 
 def write_preferences(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> None:
-    """Write ``preferences`` in three splits, from the clips written before.
-
-    Args:
-        clips: number of training rows under ``preferences`` (absent or 0: not written), and of
-            validation and test rows under ``validation`` and ``test``.
-
-    Raises:
-        DataError: no clip answers a question.
-    """
-    for split in SPLITS if clips.get(SUBSET, 0) else ():
-        num_rows = clips[SUBSET if split == "train" else split]
-        pools = pools_of(writer, split, SUBSET) if num_rows else Pools({})
-        for number in range(num_rows):
-            pair = draw_pair(pools, SplitRandom(split, seed, SUBSET, number))
-            writer.add_conversation(
-                f"{SUBSET}-{split}",
-                [clip.cut for exchange in pair.exchanges for clip in exchange.new_clips],
-                pair_labels(pair),
-                rejected_clips=[clip.cut for clip in pair.rejected_clips],
-            )
+    """Write ``preferences`` in three splits, from the clips written before; see ``draws_of_subset``."""
+    for split, pools, random in draws_of_subset(writer, SUBSET, clips=clips, seed=seed):
+        pair = draw_pair(pools, random)
+        writer.add_conversation(
+            f"{SUBSET}-{split}",
+            [clip.cut for exchange in pair.exchanges for clip in exchange.new_clips],
+            pair_labels(pair),
+            rejected_clips=[clip.cut for clip in pair.rejected_clips],
+        )
 
 
 def pair_labels(pair: Pair) -> dict[str, Any]:

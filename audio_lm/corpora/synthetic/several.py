@@ -8,7 +8,6 @@ question goes back to an earlier clip.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import WHICH_AUDIO
 from audio_lm.corpora.synthetic.known_clips import (
     Exchange,
@@ -17,8 +16,8 @@ from audio_lm.corpora.synthetic.known_clips import (
     choose_clip,
     choose_question,
     conversation_labels,
+    draws_of_subset,
     exchange_about,
-    pools_of,
     weakest_honesty,
 )
 from audio_lm.corpora.synthetic.split_random import SplitRandom
@@ -62,22 +61,11 @@ Form = Callable[[Pools, int, SplitRandom], list[Exchange] | None]
 
 
 def write_several(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> None:
-    """Write ``several`` in three splits, from the clips written before.
-
-    Args:
-        clips: number of training rows under ``several`` (absent or 0: not written), and of
-            validation and test rows under ``validation`` and ``test``.
-
-    Raises:
-        DataError: no clip answers a question.
-    """
-    for split in SPLITS if clips.get(SUBSET, 0) else ():
-        num_rows = clips[SUBSET if split == "train" else split]
-        pools = pools_of(writer, split, SUBSET) if num_rows else Pools({})
-        for number in range(num_rows):
-            exchanges = several_exchanges(pools, SplitRandom(split, seed, SUBSET, number))
-            clips_of_row = [clip.cut for exchange in exchanges for clip in exchange.new_clips]
-            writer.add_conversation(f"{SUBSET}-{split}", clips_of_row, conversation_labels(exchanges))
+    """Write ``several`` in three splits, from the clips written before; see ``draws_of_subset``."""
+    for split, pools, random in draws_of_subset(writer, SUBSET, clips=clips, seed=seed):
+        exchanges = several_exchanges(pools, random)
+        clips_of_row = [clip.cut for exchange in exchanges for clip in exchange.new_clips]
+        writer.add_conversation(f"{SUBSET}-{split}", clips_of_row, conversation_labels(exchanges))
 
 
 def several_exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:

@@ -9,7 +9,7 @@ Shapes: T positions of all conversations, D width.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -46,14 +46,17 @@ def load_language_model(folder_or_name: str, *, trust_remote_code: bool = False)
         RecipeError: packed sequences are not possible with the architecture.
     """
     try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            folder_or_name,
-            attn_implementation=PACKED,
-            dtype=torch.float32,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # listed below, together with missing and extra weights
+        model, loaded = cast(
+            tuple[PreTrainedModel, dict[str, Any]],
+            AutoModelForCausalLM.from_pretrained(
+                folder_or_name,
+                attn_implementation=PACKED,
+                dtype=torch.float32,
+                trust_remote_code=trust_remote_code,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # listed below, together with missing and extra weights
+            ),
         )
     except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
         raise language_model_error(folder_or_name, error) from error
@@ -164,13 +167,24 @@ def use_padded_attention(language_model: PreTrainedModel) -> Iterator[None]:
         language_model.set_attn_implementation(PACKED)
 
 
+# `transformers` types both tables as any module.
+def input_table(language_model: PreTrainedModel) -> nn.Embedding:
+    """Embedding table of a causal language model."""
+    return cast(nn.Embedding, language_model.get_input_embeddings())
+
+
+def output_table(language_model: PreTrainedModel) -> nn.Linear:
+    """Output layer of a causal language model."""
+    return cast(nn.Linear, language_model.get_output_embeddings())
+
+
 def embedding_std(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> float:
     """Standard deviation of the word embeddings, as the embedding layer returns them.
 
     Args:
         weights: weights of a language model whose parameters are on ``meta``.
     """
-    table = language_model.get_input_embeddings()
+    table = input_table(language_model)
     rows_VD = _rows_of(table, language_model, weights)
     first = torch.arange(min(table.num_embeddings, 4096))
     with torch.no_grad():
@@ -184,7 +198,7 @@ def mean_output_row(language_model: PreTrainedModel, weights: Mapping[str, Tenso
         weights: weights of a language model whose parameters are on ``meta``.
     """
     with torch.no_grad():
-        return _rows_of(language_model.get_output_embeddings(), language_model, weights).float().mean(0)
+        return _rows_of(output_table(language_model), language_model, weights).float().mean(0)
 
 
 def _rows_of(

@@ -25,7 +25,7 @@ PACKED = "packed"
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 """Arguments of some architectures that change the result and that the kernels do not support."""
 
-# torch 2.11 has no such argument: there, the kernel accepts fewer keys than queries as it is.
+# torch 2.11 has no such argument: there, the kernel accepts fewer heads of keys than of queries anyway.
 _GROUPED: dict[str, Any] = (
     {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 )
@@ -125,17 +125,11 @@ def _attend_one_by_one(
     """
     queries_per_key = query_THC.shape[1] // key_TGC.shape[1]
     key_THC, value_THC = (states.repeat_interleave(queries_per_key, dim=1) for states in (key_TGC, value_TGC))
-    attended = [
-        F.scaled_dot_product_attention(
-            _document(query_THC, start, end),
-            _document(key_THC, start, end),
-            _document(value_THC, start, end),
-            is_causal=causal,
-            scale=scale,
-        )
-        for start, end in itertools.pairwise(borders.tolist())
-        if end > start
-    ]
+    attended = []
+    for start, end in itertools.pairwise(borders.tolist()):
+        if end > start:
+            query, key, value = (_document(states, start, end) for states in (query_THC, key_THC, value_THC))
+            attended.append(F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scale))
     return torch.cat(attended, dim=2)[0].transpose(0, 1)
 
 

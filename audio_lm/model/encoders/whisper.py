@@ -72,9 +72,10 @@ class AudioEncoder(Encoder):
             encoder_attention_heads=num_heads,
             encoder_ffn_dim=mlp_width,
             dropout=dropout,
-            attn_implementation=PACKED,
+            attn_implementation=PACKED,  # type: ignore[call-arg]  # read by every configuration, listed by none
         )
-        self.layers = nn.ModuleList(Qwen2AudioEncoderLayer(layer) for _ in range(num_layers))
+        # The library annotates the settings of the whole model, and reads only those of the encoder.
+        self.layers = nn.ModuleList(Qwen2AudioEncoderLayer(layer) for _ in range(num_layers))  # type: ignore[arg-type]
         self.layer_norm = nn.LayerNorm(width)
         # torch's default initialization is right for the other layers. Here it, or a fixed 0.02, would make the audio 4
         # to 20 times weaker than the position embeddings it is added to, and the model would ignore the audio for

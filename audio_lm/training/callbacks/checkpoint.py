@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
 
@@ -29,6 +29,7 @@ from audio_lm.training.callbacks.state import (
     states_of_earlier_release,
 )
 from audio_lm.training.distributed import all_gather_object
+from audio_lm.training.step import TrainStep
 
 FOLDER = "checkpoints"
 VAL_LOSS = "val_loss/all"
@@ -77,9 +78,10 @@ class StageCheckpoint(Callback):
         self.is_due = False
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.model: Any = module.model
-        self.tensor_parallel: int = module.tensor_parallel
-        trained = {state.unwrapped_name(name) for name, rate in module.rate_of.items() if rate is not None}
+        step = cast(TrainStep, module)
+        self.model = step.model
+        self.tensor_parallel = step.tensor_parallel
+        trained = {state.unwrapped_name(name) for name, rate in step.rate_of.items() if rate is not None}
         self.trained = [
             name for name, _ in self.model.named_parameters() if state.unwrapped_name(name) in trained
         ]
@@ -94,17 +96,16 @@ class StageCheckpoint(Callback):
         self.facts["frozen"] = state.frozen_digests(self.model, self.trained)
         self.facts["trainable"] = state.trainable_digest(self.model, self.trained)
         if self.resume_from is not None:
-            self._restore(self.resume_from, trainer, module, group)
+            self._restore(self.resume_from, trainer, step, group)
 
-    def _restore(
-        self, checkpoint: Checkpoint, trainer: Trainer, module: LightningModule, group: Group
-    ) -> None:
+    def _restore(self, checkpoint: Checkpoint, trainer: Trainer, module: TrainStep, group: Group) -> None:
         """Restore the state at the end of a checkpoint's step."""
         state.load(checkpoint, self.model, self.trained, trainer.optimizers[0], group)
         state.check_frozen(checkpoint, self.facts["frozen"])
         compat.set_step(trainer, checkpoint.step)
         self.restored = state.progress_of(checkpoint)
-        module.nonfinite = tuple(self.restored.get("nonfinite", (0, 0)))
+        steps, in_a_row = self.restored.get("nonfinite", (0, 0))
+        module.nonfinite = (steps, in_a_row)
         earlier = states_of_earlier_release(self.restored)
         for key in load_callback_states(trainer, self.restored.get("callbacks"), earlier):
             self.guard.print(
@@ -181,7 +182,7 @@ class StageCheckpoint(Callback):
 
     def _progress(self, trainer: Trainer) -> dict[str, Any]:
         """Plain values of a checkpoint; all ranks together."""
-        step, module = trainer.global_step, trainer.lightning_module
+        step, module = trainer.global_step, cast(TrainStep, trainer.lightning_module)
         module.read_records()
         sums, measures = (
             all_gather_object(metric.sums, tensor_parallel=self.tensor_parallel)
@@ -189,7 +190,8 @@ class StageCheckpoint(Callback):
         )
         is_validated = self.val_loss is not None and self.val_loss[0] == step
         # MLflow's id of the run; None until the store has answered, absent with another logger.
-        run = {"mlflow_run_id": trainer.logger.run_id} if hasattr(trainer.logger, "run_id") else {}
+        logger = trainer.logger
+        run = {"mlflow_run_id": logger.run_id} if logger is not None and hasattr(logger, "run_id") else {}
         return {
             **self.progress,
             **run,

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from lightning import Callback, LightningModule, Trainer
 
@@ -20,6 +20,7 @@ from audio_lm.tracking.event_log.journal import JsonlWriter
 from audio_lm.training.callbacks.run_guard import LocalGuard, RunGuard
 from audio_lm.training.distributed import all_gather_object
 from audio_lm.training.losses import LossSums, read_together
+from audio_lm.training.step import TrainStep
 
 FILE = "online_shares.jsonl"
 UNITS = 1 << 32  # of one nat
@@ -91,7 +92,7 @@ class OnlineMixing(Callback):
             self._open_until(trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        self.unread += module.step_sums
+        self.unread += cast(TrainStep, module).step_sums
         if trainer.global_step == self.path.next_step:
             self._decide(trainer)
 

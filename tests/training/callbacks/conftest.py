@@ -1,0 +1,5 @@
+"""Fixtures of stages that are stopped and resumed."""
+
+from tests.training.callbacks.stopped_stage import fit, packs
+
+__all__ = ["fit", "packs"]
