@@ -67,7 +67,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _fits_onednn(input: Tensor, weight: Tensor) -> bool:
     return (
         is_onednn_faster()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and input.device.type == weight.device.type == "cpu"
         and input.dtype == weight.dtype == torch.float32
         and input.numel() * weight.shape[0] >= MIN_PRODUCTS
