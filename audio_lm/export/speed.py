@@ -97,7 +97,7 @@ class PeerAnswers:
     """Transformers' model and processor, and the questions as they get them."""
 
     def __init__(self, folder: Path, device: torch.device, max_new_tokens: int) -> None:
-        self.model: Any = Qwen2AudioForConditionalGeneration.from_pretrained(folder).to(device).eval()
+        self.model: Any = Qwen2AudioForConditionalGeneration.from_pretrained(folder).to(device).train(False)
         self.processor: Any = AutoProcessor.from_pretrained(folder)
         self.processor.tokenizer.padding_side = "left"
         self.max_new_tokens = max_new_tokens
@@ -176,7 +176,7 @@ def random_model() -> tuple[AudioLM, Vocabulary]:
         # With the small weights of a new model every answer would repeat one token.
         if parameter.ndim == 2:
             torch.nn.init.normal_(parameter, std=2 * parameter.shape[1] ** -0.5)
-    return model.eval(), vocabulary
+    return model.train(False), vocabulary
 
 
 def _measure(folder: Path, data_dir: str, settings: GenerateSettings) -> GenerateFigures:
