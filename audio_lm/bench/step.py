@@ -53,7 +53,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 """Stage -> trained parts; the others are frozen, in both models."""
 
-MEMORY_BATCHES = 1  # memory does not vary from run to run
+MEMORY_BATCHES = 2  # memory does not vary from run to run
 TINY = 1e-30
 TOLERANCE = 1e-4  # maximum relative difference of losses and gradients, in 32 bits
 TOLERANCE_IN_16_BITS = 0.1
