@@ -177,7 +177,7 @@ def random_model() -> tuple[AudioLM, Vocabulary]:
         # With the small weights of a new model every answer would repeat one token.
         if parameter.ndim == 2:
             torch.nn.init.normal_(parameter, std=2 * parameter.shape[1] ** -0.5)
-    return model.eval(), vocabulary
+    return model.train(False), vocabulary
 
 
 def _measure(folder: Path, data_dir: str, settings: GenerateSettings) -> GenerateFigures:
