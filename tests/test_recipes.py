@@ -53,7 +53,6 @@ def test_every_sweep_has_trials_that_fit_its_recipe(name, tmp_path, monkeypatch)
     assert [trial.purpose for trial in trials].count("repeat") >= 3
 
 
-OWN = [name for name in recipe_names() if name.startswith(("own_", "finetune/"))]
 ABLATIONS = [name for name in recipe_names() if name.startswith("ablations/qwen_audio_")]
 CHANGED = {
     "without_srwt": {
