@@ -2,9 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -17,7 +16,8 @@ AGAINST = "--against"
 class ManyAgainst(TyperCommand):
     """A command whose option ``--against`` takes all words up to the next option, so that a shell may expand a pattern."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    # Context is that of click, or of the copy of click in later releases of typer.
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its words."""
         repeated, is_against = list[str](), False
         for word in args:
