@@ -9,12 +9,12 @@ def fill_prompts(merged: Layer) -> None:
     One of an unknown stage gets that of the first stage, so that only the stage is reported.
     """
     prompt_of = {
-        name: stage["prompt"]
+        str(name): stage["prompt"]
         for name, stage in as_table(merged.tree.get("stages")).items()
         if isinstance(stage, dict) and "prompt" in stage
     }
     first = next(iter(prompt_of.values()), None)
     for benchmark in as_table(table_at(merged.tree, "evaluation.benchmarks")).values():
-        prompt = prompt_of.get(benchmark.get("stage"), first) if isinstance(benchmark, dict) else None
+        prompt = prompt_of.get(str(benchmark.get("stage")), first) if isinstance(benchmark, dict) else None
         if prompt is not None:
             benchmark.setdefault("prompt", prompt)
