@@ -56,7 +56,11 @@ def test_benchmarks_have_the_prompt_of_the_arm(prompt):
 
 @pytest.mark.parametrize(
     ("arm", "stage"),
-    [(arm, stage) for arm, it in ablations.ARMS.items() for stage in it.stages if len(it.stages) == 1],
+    [
+        (arm, it.stages[0])
+        for arm, it in ablations.ARMS.items()
+        if len(it.stages) == 1 and arm != "without_pretrain"
+    ],
 )
 def test_an_arm_changes_the_stage_that_it_trains_and_no_other(arm, stage):
     """Runs of one stage stand beside the base's runs of two, which is fair only if the other stage is the same."""
@@ -76,7 +80,7 @@ def finish(folder, stages):
 
 @pytest.fixture
 def runs(small_recipe, tmp_path):
-    """Two seeds of the base and of `without_srwt`, one of `rows_30`, with answers to questions."""
+    """Two seeds of the base, of `without_srwt` and of `rows_30`, with answers to questions."""
     folder = tmp_path / "runs"
     for arm, right in (("base", 10), ("without_srwt", 20), ("rows_30", 5)):
         for seed in (1, 2):
@@ -88,15 +92,12 @@ def runs(small_recipe, tmp_path):
                 for number, reference in enumerate(["beep", "beep", "beep", "beep", "no", "two"])
             ]
             kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            if (arm, seed) != ("rows_30", 2):
-                finish(path, ablations.ARMS[arm].stages)
+            finish(path, ablations.ARMS[arm].stages)
     for seed, rate in ((1, 0.9), (2, 1.1)):
-        scores = {
-            "untrained/strings/wer": 1.0,
-            "base/strings/wer": rate,
-            "strings/wer": 0.5,
-            "events/acc": (10 + seed) / 40,
-        }
+        (folder / f"rows_30-{seed}" / "scores.json").write_text(
+            json.dumps({"base/strings/wer": rate, "events/acc": 0.1})
+        )
+        scores = {"strings/wer": 0.5, "events/acc": (10 + seed) / 40}
         (folder / f"base-{seed}" / "scores.json").write_text(json.dumps(scores))
     return folder
 
@@ -124,7 +125,7 @@ def test_the_table_of_data_efficiency_has_all_sizes(runs):
         '{"run": "rows_30-1", "cpu_seconds": 60}\n{"run": "rows_30-1", "cpu_seconds": 30}\n'
     )
     lines = [*ablations.efficiency(runs, [1, 2, 3])]
-    assert cells(lines, "none, random weights")[1:3] == ["2", "1.000 +- 0.000"]
+    assert cells(lines, "none, random weights")[1:3] == ["0", "not run"]
     assert cells(lines, "none, after `pretrain`")[2].startswith("1.000 +- 1.27")
     assert cells(lines, "200")[1:3] == ["0", "not run"]
     assert cells(lines, "2000")[2] == "0.500 +- 0.000"
@@ -137,12 +138,7 @@ def test_what_is_finished_or_taken_or_waits_for_the_base_is_not_trained(runs, mo
     with ablations.claimed(runs / "locks" / "natural-1") as is_mine:
         assert is_mine
         missing = ablations.run(runs, ["without_srwt", "natural", "rows_30", "frozen_encoder"], [1, 2, 3], [])
-    assert trained == [
-        ("without_srwt", 3),
-        ("natural", 2),
-        ("natural", 3),
-        ("rows_30", 2),
-        *[("frozen_encoder", n) for n in (1, 2)],
-    ]
+    assert trained[:3] == [("without_srwt", 3), ("natural", 2), ("natural", 3)]
+    assert trained[3:] == [("frozen_encoder", 1), ("frozen_encoder", 2)]
     assert "rows_30-3: waits for base-3" in capsys.readouterr().out
-    assert missing == 9
+    assert missing == 8

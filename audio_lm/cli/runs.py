@@ -16,6 +16,7 @@ AGAINST = "--against"
 class ManyAgainst(TyperCommand):
     """A command whose option ``--against`` takes all words up to the next option, so that a shell may expand a pattern."""
 
+    # Context is that of click, or of the copy of click in later releases of typer.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its words."""
         repeated, is_against = list[str](), False

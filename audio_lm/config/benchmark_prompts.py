@@ -14,7 +14,7 @@ def fill_prompts(merged: Layer) -> None:
     stage gets the format of the first one, so that only the stage is reported.
     """
     stages = as_table(merged.tree.get("stages"))
-    prompt_of_stage = {name: as_table(stage).get("prompt") for name, stage in stages.items()}
+    prompt_of_stage = {str(name): as_table(stage).get("prompt") for name, stage in stages.items()}
     without_tags = TAGS not in prompt_of_stage.values()
     first = next(iter(prompt_of_stage.values()), None)
     for name, benchmark in as_table(table_at(merged.tree, "evaluation.benchmarks")).items():

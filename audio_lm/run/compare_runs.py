@@ -240,19 +240,30 @@ def _differing(left: Tree, right: Tree, prefix: str) -> Iterator[tuple[str, Any,
 
 def _compared(ours: Arm, other: Arm, key: ScoreKey) -> DifferingScore:
     left, right = ours.values(key), other.values(key)
-    our_mean, other_mean = (
-        mean_over_seeds([*values.values()]) if values else None for values in (left, right)
-    )
     if len(ours.runs) == len(other.runs) == 1:
         difference, interval, num_units = _over_clips(ours.runs[0], other.runs[0], key)
         kind = CLIPS
     else:
         common = sorted(left.keys() & right.keys())
-        paired = mean_over_seeds([left[seed] - right[seed] for seed in common]) if common else None
+        paired = _mean([left[seed] - right[seed] for seed in common])
         difference, interval = (paired.mean, paired.interval) if paired else (None, None)
         kind, num_units = SEEDS, len(common)
-    verdict = verdict_of(difference, interval, is_higher_better=find_metric(key[1]).is_higher_better)
-    return DifferingScore(*key, our_mean, other_mean, difference, interval, kind, num_units, verdict)
+    benchmark, metric = key
+    return DifferingScore(
+        benchmark=benchmark,
+        metric=metric,
+        ours=_mean([*left.values()]),
+        other=_mean([*right.values()]),
+        difference=difference,
+        interval=interval,
+        kind=kind,
+        num_units=num_units,
+        verdict=verdict_of(difference, interval, is_higher_better=find_metric(metric).is_higher_better),
+    )
+
+
+def _mean(values: Sequence[float]) -> SeedMean | None:
+    return mean_over_seeds(values) if values else None
 
 
 def _over_clips(
