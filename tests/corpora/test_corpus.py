@@ -24,7 +24,7 @@ def preparations(monkeypatch):
             raise KeyboardInterrupt
 
     corpus = replace(registry.CORPORA["fsdd"], write=write, read_settings=read_settings)
-    monkeypatch.setitem(registry.CORPORA, "fsdd", corpus)
+    monkeypatch.setitem(registry.CORPORA.built_in, "fsdd", corpus)
     return settings_of_each
 
 
@@ -87,7 +87,7 @@ def _prepare_and_get_killed(data_dir):
         (folder / "x-train.jsonl").write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    registry.CORPORA["fsdd"] = replace(corpus, write=write)
+    registry.CORPORA.built_in["fsdd"] = replace(corpus, write=write)
     prepare("fsdd", data_dir, {}, ignore)
 
 
