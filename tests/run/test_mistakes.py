@@ -133,7 +133,7 @@ def test_a_tag_outside_the_vocabulary_is_refused(recipe, tmp_path, monkeypatch, 
     wrong = replace(
         registry.TASKS["asr"], tags=registry.TASKS["asr"].tags.replace("transcript|>", "transcripts|>")
     )
-    monkeypatch.setitem(registry.TASKS, "asr", wrong)
+    monkeypatch.setitem(registry.TASKS.built_in, "asr", wrong)
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     assert run("train", str(path)) == 2

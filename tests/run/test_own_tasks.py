@@ -122,7 +122,7 @@ def test_an_evaluation_may_add_an_own_task_and_its_definition_is_kept(recipe, tm
 def test_a_row_in_code_is_one_place(recipe, tmp_path, monkeypatch):
     """A task added to the table trains, is scored and previewed; its label is in no other table."""
     row = Task(name="dynamics", prompts=("How loud is it?",), needs=("dynamic",), target=any_label("dynamic"))
-    monkeypatch.setitem(registry.TASKS, row.name, row)
+    monkeypatch.setitem(registry.TASKS.built_in, row.name, row)
     text = RECIPE.replace("loud:", "dynamics:").replace("task: loud", "task: dynamics")
     lines = [line for line in text.splitlines() if "label: dynamic" not in line and line != "tasks:"]
     (tmp_path / "code.yaml").write_text("\n".join(lines))
