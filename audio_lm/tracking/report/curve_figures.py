@@ -125,7 +125,7 @@ def histogram_figure(values: Mapping[str, Sequence[float]], *, unit: str, title:
             colour = COLOURS[number % len(COLOURS)]
             axes.hist(
                 np.clip(each, edges[0], np.nextafter(edges[-1], edges[0])),
-                bins=edges,
+                bins=edges.tolist(),
                 color=colour,
                 alpha=0.45,
                 label=name,
