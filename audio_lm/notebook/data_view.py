@@ -76,7 +76,7 @@ class DataView:
         return Picture.of(bars_figure(rows, unit="percent of the stage", title=title, notes=notes))
 
     def examples(self, num_per_task: int = 1) -> Html:
-        """What the model reads of the first clips of each task; learned text is underlined."""
+        """Text that the model reads, of the first clips of each task; learned text is underlined."""
         return Html("".join(map(_example_html, self._rendered(num_per_task))))
 
     def _rendered(self, num_per_task: int) -> Iterator[RenderedExample]:

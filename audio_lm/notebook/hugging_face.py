@@ -80,8 +80,9 @@ def compare_with_transformers(
     model = open_model(folder)
     vocabulary = model.loaded.vocabulary
     example = _question(model, clip, question)
-    theirs = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(folder)
+    theirs = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    theirs.eval()
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     features = processor.feature_extractor(
         clip.wave,
         sampling_rate=SAMPLES_PER_SECOND,

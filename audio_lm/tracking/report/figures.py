@@ -27,7 +27,7 @@ MAX_CHARACTERS = 90  # of a line below a spectrogram
 MAX_LABEL = 24  # characters of a label beside a table
 COLOUR = "#5b54c4"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a7a00", "#7f3c8d")
-"""Colours of lines and bars that are told apart with every kind of colour vision; the first six are those of Okabe and Ito."""
+"""Colours of lines and bars that differ for every kind of colour vision; the first six are those of Okabe and Ito."""
 RIGHT, WRONG, GREY, DARK = "#0072b2", "#b34700", "#b8bdc7", "#2b303a"
 TITLE, LABEL, TICK = 10, 9, 8  # sizes of fonts
 HERTZ = (250, 500, 1000, 2000, 4000)  # of the ticks beside a log-mel
