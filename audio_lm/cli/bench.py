@@ -234,7 +234,7 @@ def bench_generate(
     max_seconds: Annotated[
         float, typer.Option(min=1, max=30, help="Longest clip of noise; the shortest has one second.")
     ] = 3.0,
-    new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 16,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 16,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     trust_code: TrustCode = False,
@@ -252,7 +252,7 @@ def bench_generate(
 
     settings = GenerateSettings(
         clips=clips,
-        max_new_tokens=new_tokens,
+        max_new_tokens=max_new_tokens,
         rounds=rounds,
         source=source,
         max_seconds=max_seconds,
