@@ -14,7 +14,7 @@ def fill_prompts(merged: Layer) -> None:
     that of the first, so that only the stage is reported.
     """
     prompt_of_stage = {
-        name: stage["prompt"]
+        str(name): stage["prompt"]
         for name, stage in as_table(merged.tree.get("stages")).items()
         if isinstance(stage, dict) and "prompt" in stage
     }
