@@ -18,7 +18,7 @@ from audio_lm.training.config import OptimizerConfig
 
 @cache
 def loaded(name):
-    """Composed recipe; composing takes up to a second."""
+    """Composed recipe; composing one costs a second."""
     return load_recipe(name)
 
 

@@ -10,19 +10,24 @@ def fill_prompts(merged: Layer) -> None:
     """Give benchmarks the prompt format of their stage, in place.
 
     Those are the benchmarks that name no format, and the benchmarks of a set with `tags` in a recipe without a stage of
-    tags: a set is written for its publisher's model, whose other formats would be refused. A benchmark of an unknown
-    stage gets the format of the first one, so that only the stage is reported.
+    tags: a set is written for its publisher's model, whose other formats would be refused. One of an unknown stage gets
+    that of the first, so that only the stage is reported.
     """
-    stages = as_table(merged.tree.get("stages"))
-    prompt_of_stage = {str(name): as_table(stage).get("prompt") for name, stage in stages.items()}
+    prompt_of_stage = {
+        str(name): stage["prompt"]
+        for name, stage in as_table(merged.tree.get("stages")).items()
+        if isinstance(stage, dict) and "prompt" in stage
+    }
     without_tags = TAGS not in prompt_of_stage.values()
     first = next(iter(prompt_of_stage.values()), None)
     for name, benchmark in as_table(table_at(merged.tree, "evaluation.benchmarks")).items():
-        if not isinstance(benchmark, dict):
+        prompt = (
+            prompt_of_stage.get(str(benchmark.get("stage")), first) if isinstance(benchmark, dict) else None
+        )
+        if prompt is None:
             continue
-        stage = benchmark.get("stage")
-        at, prompt = f"evaluation.benchmarks.{name}.prompt", prompt_of_stage.get(str(stage), first)
+        at = f"evaluation.benchmarks.{name}.prompt"
         is_of_set = benchmark.get("prompt") == TAGS and merged.where.get(at, "").startswith(SETS)
-        if prompt is not None and ("prompt" not in benchmark or (is_of_set and without_tags)):
+        if "prompt" not in benchmark or (is_of_set and without_tags):
             benchmark["prompt"] = prompt
-            merged.where[at] = merged.where.get(f"stages.{stage}.prompt", "recipe")
+            merged.where[at] = merged.where.get(f"stages.{benchmark.get('stage')}.prompt", "recipe")

@@ -20,6 +20,7 @@ def filled(benchmark, where="recipes/x.yaml:1", prompts=("natural",)):
 def test_a_benchmark_without_a_prompt_has_that_of_its_stage():
     assert filled({"stage": "s0"}, prompts=("chatml", "tags")) == "chatml"
     assert filled({"stage": "s1"}, prompts=("chatml", "tags")) == "tags"
+    assert filled({"stage": "unknown"}) == "natural", "so that only the stage is reported"
     assert filled({"stage": "s0", "prompt": "tags"}) == "tags"
 
 
