@@ -33,7 +33,7 @@ class ListedRun:
 
     path: str
     state: str
-    """That of ``audio-lm status``, or the reason of the end; ``unreadable`` for a damaged folder."""
+    """State as in ``audio-lm status``, or the reason of the end; ``unreadable`` for a damaged folder."""
 
     progress: str
     """Stage and step."""
