@@ -5,7 +5,8 @@ from functools import cache
 import pytest
 from rich.console import Console
 
-from audio_lm.config.load import load_recipe, recipe_names, resource_folder
+from audio_lm.config.load import load_recipe, recipe_names
+from audio_lm.config.resources import resource_folder
 from audio_lm.config.yaml_layers import flatten
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.model.config import EncoderSizes
