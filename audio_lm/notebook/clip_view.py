@@ -61,7 +61,7 @@ class ClipView:
         """Content that Jupyter shows."""
         seconds = len(self.wave) / SAMPLES_PER_SECOND
         reference = f"; {self.task}: {self.reference}" if self.task else ""
-        return Sound(self.wave, f"{self.cut_id}, {seconds:.2f} s{reference}")._repr_html_()
+        return Sound(self.wave, f"{self.cut_id}, {seconds:.2f} s{reference}").html()
 
     def picture(
         self,

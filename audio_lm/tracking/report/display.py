@@ -55,8 +55,12 @@ class Sound:
     wave: FloatArray
     title: str = ""
 
-    def _repr_html_(self) -> str:
-        """Content that Jupyter shows."""
+    def html(self) -> str:
+        """Player and text as HTML."""
         source = base64.b64encode(wav_bytes(self.wave)).decode()
         player = f'<audio controls src="data:audio/wav;base64,{source}"></audio>'
         return f"<div>{escape(self.title)}</div>{player}"
+
+    def _repr_html_(self) -> str:
+        """Content that Jupyter shows."""
+        return self.html()

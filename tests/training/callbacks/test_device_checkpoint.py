@@ -19,6 +19,7 @@ from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.param_groups import learning_rates
 from audio_lm.training.schedules import rate_factor
 from tests.devices import DEVICES
+from tests.forked import TIMEOUT
 from tests.training.tiny import PACKS, tiny
 
 PARTS = {name: PartConfig(lr=1e-3) for name in ("encoder", "projector", "new_tokens", "language_model")}
@@ -50,6 +51,7 @@ def die_in_the_save_of(step):
 
 def train(device, folder, killed_save=None):
     """Train from the newest checkpoint on, in a process of its own, and write the final state."""
+    torch.set_num_threads(1)  # a fork has no threads of its parent, and its OpenMP would wait for them
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.use_deterministic_algorithms(True, warn_only=True)
     if killed_save is not None:
@@ -105,7 +107,7 @@ def run(device, folder, killed_save=None):
     folder.mkdir(exist_ok=True)
     process = context.Process(target=train, args=(device, folder, killed_save))
     process.start()
-    process.join()
+    process.join(TIMEOUT)
     return process.exitcode
 
 
