@@ -3,13 +3,11 @@ from dataclasses import fields
 import pytest
 import torch
 
-from audio_lm.data.collate import Collator
-from audio_lm.data.examples import ExampleMaker, with_example
+from tests.training.tiny import PACKS
 
 
-def test_moving_a_batch_moves_all_tensors_and_changes_nothing_else(make_cuts, vocabulary):
-    maker = ExampleMaker(vocabulary, "tags")
-    batch = Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(2)])
+def test_moving_a_batch_moves_all_tensors_and_changes_nothing_else():
+    batch = PACKS[0]
     moved = batch.to(torch.device("meta"))
     assert {moved.token_ids.device.type, moved.waves.device.type, moved.labels.device.type} == {"meta"}
     assert (moved.cut_ids, moved.num_samples, moved.max_length) == (
@@ -17,14 +15,13 @@ def test_moving_a_batch_moves_all_tensors_and_changes_nothing_else(make_cuts, vo
         batch.num_samples,
         batch.max_length,
     )
-    assert len(batch) == 2
+    assert len(batch) == 1
     assert batch.num_learned == len(batch.labels) > 0
 
 
 @pytest.mark.gpu_counterpart
-def test_pinning_a_batch_pins_all_tensors_and_changes_nothing_else(make_cuts, vocabulary, monkeypatch):
-    maker = ExampleMaker(vocabulary, "tags")
-    batch = Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(2)])
+def test_pinning_a_batch_pins_all_tensors_and_changes_nothing_else(monkeypatch):
+    batch = PACKS[0]
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # a CPU has no such memory
     pinned = batch.pin_memory()
     for field in fields(batch):
