@@ -19,11 +19,11 @@ from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.param_groups import learning_rates
 from audio_lm.training.schedules import rate_factor
 from tests.devices import DEVICES
-from tests.forked import TIMEOUT
 from tests.training.tiny import PACKS, tiny
 
 PARTS = {name: PartConfig(lr=1e-3) for name in ("encoder", "projector", "new_tokens", "language_model")}
 STEPS, EVERY, KILLED_SAVE = 5, 2, 4
+TIMEOUT = 600  # seconds; only a bound on what hangs, as a busy machine is slow
 
 
 class PacksFrom:
