@@ -86,7 +86,7 @@ def test_paired_seeds_are_measured_by_a_command(tmp_path, capsys, small_recipe, 
         "~evaluation.benchmarks.events",
     ]
     path.write_text(path.read_text().replace("  events/acc: {direction: max, weight: 0}\n", ""))
-    assert run("bench", "sweep-noise", path, *short, "--json") == 0
+    assert run("bench", "sweep-noise", path, *short, "--workers", "2", "--json") == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["metric"], found["num_pairs"]) == ("val_loss/sec", 6)
     assert 0 <= found["ratio"] < 4

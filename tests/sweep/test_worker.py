@@ -38,6 +38,7 @@ def test_a_worker_runs_all_trials_in_order_and_records_their_values(tmp_path):
     assert not list((tmp_path / "sweep" / "workers").iterdir()), "a worker that has ended leaves no life sign"
 
 
+@pytest.mark.slow
 def test_workers_killed_at_random_change_neither_the_trials_nor_their_results(tmp_path, undisturbed):
     """Two workers at a time; one of them is killed ten times at a random moment, and a new one joins."""
     ledger, rng = open_toy_sweep(tmp_path / "sweep", 8), random.Random(0)
