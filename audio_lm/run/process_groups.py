@@ -52,6 +52,16 @@ class ProcessGroups:
         self._timed: list[distributed.ProcessGroup] = []
 
     def __enter__(self) -> Self:
+        """Join the other ranks.
+
+        Raises:
+            UserError: a GPU is asked for, and torch has none.
+        """
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise UserError(
+                f"hardware.accelerator is 'gpu', and torch {torch.__version__} finds no CUDA device -- expected one -- set "
+                f"use.hardware=cpu, or see nvidia-smi and the installed build of torch"
+            )
         if world_size() > 1:
             store = own_store(self.timeout)
             if is_one_machine():

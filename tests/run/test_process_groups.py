@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from audio_lm.common.errors import AlreadyReportedError, DataError, UserError
 from audio_lm.run.process_groups import ProcessGroups
@@ -179,3 +180,12 @@ def test_a_single_process_does_not_wait():
         assert (ranks.agree_on_max(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
         ranks.include(None)
         ranks.set_timeout(1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused_in_one_sentence():
+    with (
+        pytest.raises(UserError, match=r"torch .* finds no CUDA device .* use.hardware=cpu"),
+        ProcessGroups("gpu"),
+    ):
+        pass
