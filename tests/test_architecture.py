@@ -73,6 +73,11 @@ def test_files_and_functions_stay_short(path):
             assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, f"split {node.name}"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.stem)
+def test_files_of_tests_stay_short(path):
+    assert len(path.read_text().splitlines()) <= MAX_LINES, "split the file"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_has_its_mirrored_test(path):
     if path.name in ("__init__.py", "config.py") or len(path.read_text().splitlines()) <= MIN_TESTED_LINES:
