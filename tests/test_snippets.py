@@ -1,4 +1,7 @@
-"""Python snippets and cheap commands of the pages run; tests/run/test_api.py has the trainers of docs/python.md."""
+"""Python snippets and cheap commands of the pages run.
+
+The trainers of docs/python.md run in tests/run/test_api.py, docs/finetune.md in order in tests/run/test_finetune_page.py.
+"""
 
 import shutil
 from pathlib import Path
@@ -13,8 +16,8 @@ from tests.test_readme import PAGE_OF_COMMAND, ROOT, blocks
 
 CLIPS = ("clip.wav", "clip.flac", "jfk.flac", "a.wav")
 PLANNED = ("qwen_audio", "qwen2_audio")  # `plan` has published sizes and needs no audio
-OF_API = "docs/python.md"
-SNIPPETS = [*blocks("py"), *((page, text) for page, text in blocks("python") if page != OF_API)]
+OF_OTHER_TESTS = ("docs/python.md", "docs/finetune.md")
+SNIPPETS = [*blocks("py"), *((page, text) for page, text in blocks("python") if page not in OF_OTHER_TESTS)]
 # The small run has other tasks and clips than the demo, whose name the pages use.
 OF_SMALL_RUN = {"sgc": "sec", "synthetic/digits-test": "synthetic/events-test"}
 
