@@ -55,7 +55,7 @@ class ProcessGroups:
         """Join the other ranks.
 
         Raises:
-            UserError: a GPU is asked for, and torch has none.
+            UserError: the accelerator is a GPU, and torch finds none.
         """
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise UserError(
