@@ -3,7 +3,7 @@
 # First without the packages that read audio, so that their parts are left out, then with them. A machine without a network gets
 # those of the second list as wheels (pip download --no-deps), and they go into a folder of PYTHONPATH (pip install --target).
 #
-#     scripts/gpu_environment.sh /tmp/gpu-environment python3.12
+#     scripts/gpu_environment.sh build/gpu-environment python3.12
 #
 # PyPI's torch 2.11 for Linux is a CUDA build (5 GB); it runs on a CPU. TORCH names another, such as 'torch==2.11.0+cpu'
 # with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.

@@ -222,11 +222,11 @@ def bench_step(bench: Bench) -> StepFigures:
     if bench.device == "cpu":
         torch.set_num_threads(1)
     device = torch.device(bench.device)
-    model = _build_ours(bench, device)
-    peer = build_peer(model, replace(bench.model, lora=_updates(bench)), audio_id=bench.num_ids - 1)
+    model = build_ours(bench, device)
+    peer = build_peer(model, replace(bench.model, lora=lora_of(bench)), audio_id=bench.num_ids - 1)
     batches = make_batches(bench.batches, bench.clips, bench.peer_batch, bench.num_ids, device)
-    ours = Side(model, partial(_our_losses, model), device)
-    theirs = Side(peer.model, partial(_their_losses, peer), device)
+    ours = Side(model, partial(our_losses, model), device)
+    theirs = Side(peer.model, partial(their_losses, peer), device)
     if bench.compiled:
         for part in (model.encoder, model.language_model.base_model):
             for layer in part.get_submodule("layers").children():
@@ -270,11 +270,13 @@ def bench_step(bench: Bench) -> StepFigures:
     )
 
 
-def _our_losses(model: AudioLM, batch: Batch) -> list[Factory[Tensor]]:
+def our_losses(model: AudioLM, batch: Batch) -> list[Factory[Tensor]]:
+    """Losses of our step: one pack, whose loss is the mean over its learned tokens."""
     return [lambda: model.loss(batch.pack, weight=1 / batch.pack.num_learned).total]
 
 
-def _their_losses(peer: Peer, batch: Batch) -> list[Factory[Tensor]]:
+def their_losses(peer: Peer, batch: Batch) -> list[Factory[Tensor]]:
+    """Losses of Hugging Face's step, one for each padded batch, weighted by its share of the learned tokens."""
     shares = [int((rows.labels != NOT_LEARNED).sum()) / batch.pack.num_learned for rows in batch.rows]
     return [
         partial(_weighted_loss, peer, rows, share) for rows, share in zip(batch.rows, shares, strict=True)
@@ -334,7 +336,7 @@ def _time_alternating(
 def planned_peak(bench: Bench, model: AudioLM, pack: PackedBatch) -> int:
     """Peak memory for one pack as estimated by ``audio-lm plan``, without weights and moments."""
     size = step_size(
-        replace(bench.model, lora=_updates(bench)),
+        replace(bench.model, lora=lora_of(bench)),
         _sizes(model),
         STAGES[bench.stage],
         tokens=pack.token_ids.numel(),
@@ -346,7 +348,8 @@ def planned_peak(bench: Bench, model: AudioLM, pack: PackedBatch) -> int:
     return int(size.total - size.weights)
 
 
-def _updates(bench: Bench) -> dict[str, LoraConfig]:
+def lora_of(bench: Bench) -> dict[str, LoraConfig]:
+    """Low-rank updates of the stage ``lora``; none in the others."""
     return {"language_model": LoraConfig()} if bench.stage == "lora" else {}
 
 
@@ -357,7 +360,7 @@ def _sizes(model: AudioLM) -> dict[str, int]:
     return {name: count for name, count in sizes.items() if count}
 
 
-def _build_ours(bench: Bench, device: torch.device) -> AudioLM:
+def build_ours(bench: Bench, device: torch.device) -> AudioLM:
     """Our model with random weights; on a GPU, frozen weights are in 16 bits and trained ones in 32, with autocast."""
     torch.manual_seed(0)
     config = replace(
@@ -365,7 +368,7 @@ def _build_ours(bench: Bench, device: torch.device) -> AudioLM:
         load=None,
         encoder=replace(bench.model.encoder, load=None),
         language_model=replace(bench.model.language_model, load=None),
-        lora=_updates(bench),
+        lora=lora_of(bench),
     )
     with device:
         model = build_model(config, num_base=bench.num_ids, num_new=0)

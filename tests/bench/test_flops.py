@@ -4,7 +4,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from audio_lm.bench.batches import make_batches
 from audio_lm.bench.flops import encoder_flops, head_flops, language_model_flops, step_flops
-from audio_lm.bench.step import STAGES, Bench, _build_ours
+from audio_lm.bench.step import STAGES, Bench, build_ours
 from tests.bench.test_step import MODEL
 
 CPU = torch.device("cpu")
@@ -13,7 +13,7 @@ PACK = make_batches(1, 3, 3, 500, CPU)[0].pack
 
 @pytest.fixture(scope="module")
 def model():
-    return _build_ours(Bench(model=MODEL, num_ids=500, stage="all"), CPU)
+    return build_ours(Bench(model=MODEL, num_ids=500, stage="all"), CPU)
 
 
 def attention_flops(model):

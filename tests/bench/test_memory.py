@@ -91,7 +91,7 @@ def test_the_plan_of_a_whole_training_is_near_the_peak_of_the_device(device, sta
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(part_of(name) in STAGES[stage])
         sizes.update(step._sizes(model))
-        ours = Side(model, partial(step._our_losses, model), on)
+        ours = Side(model, partial(step.our_losses, model), on)
         for _ in range(2):
             ours.seconds(batch)
 

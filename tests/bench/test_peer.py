@@ -3,7 +3,7 @@ import torch
 
 from audio_lm.bench.batches import make_batches
 from audio_lm.bench.peer import build_peer, peer_batch, values_by_peer_name
-from audio_lm.bench.step import Bench, _build_ours
+from audio_lm.bench.step import Bench, build_ours
 from audio_lm.data.examples import Example
 from tests.bench.test_step import MODEL
 
@@ -22,7 +22,7 @@ def test_rows_are_padded_to_the_longest_and_only_answers_are_learned():
 
 
 def test_every_clip_is_padded_to_thirty_seconds():
-    ours = _build_ours(Bench(model=MODEL, num_ids=500), CPU)
+    ours = build_ours(Bench(model=MODEL, num_ids=500), CPU)
     batch = make_batches(1, 2, 2, 500, CPU)[0]
     features = build_peer(ours, MODEL, audio_id=499).features(batch.rows[0])
     assert features["input_features"].shape == (2, 80, 3000)
@@ -30,7 +30,7 @@ def test_every_clip_is_padded_to_thirty_seconds():
 
 
 def test_the_peer_has_our_weights_and_trains_the_same_parts():
-    ours = _build_ours(Bench(model=MODEL, num_ids=500, stage="encoder"), CPU)
+    ours = build_ours(Bench(model=MODEL, num_ids=500, stage="encoder"), CPU)
     theirs = build_peer(ours, MODEL, audio_id=499).model
     weights = dict(values_by_peer_name(ours, lambda weight: weight))
     for name, parameter in theirs.named_parameters():

@@ -5,7 +5,7 @@ import torch
 
 from audio_lm.bench import roofline
 from audio_lm.bench.roofline import Phase, Rates, measure_rates, step_phases, weight_bytes
-from audio_lm.bench.step import STAGES, Bench, _build_ours
+from audio_lm.bench.step import STAGES, Bench, build_ours
 from tests.bench.test_step import MODEL
 
 CPU = torch.device("cpu")
@@ -13,7 +13,7 @@ VOCABULARY = 500
 
 
 def model_of(stage):
-    return _build_ours(Bench(model=MODEL, num_ids=VOCABULARY, stage=stage), CPU)
+    return build_ours(Bench(model=MODEL, num_ids=VOCABULARY, stage=stage), CPU)
 
 
 def values_in(module):

@@ -54,8 +54,8 @@ def test_different_computations_are_not_compared(monkeypatch):
         peer.model.model.multi_modal_projector.linear.bias.data.add_(1.0)
         return step_losses(peer, batch)
 
-    step_losses = step._their_losses
-    monkeypatch.setattr(step, "_their_losses", different)
+    step_losses = step.their_losses
+    monkeypatch.setattr(step, "their_losses", different)
     with pytest.raises(RuntimeError, match="times of different computations are not compared"):
         bench_step(TINY)
 
@@ -64,9 +64,9 @@ def test_different_computations_are_not_compared(monkeypatch):
 @pytest.mark.parametrize(("num_ids", "clips"), [(300, 4), (4_000, 2)])
 def test_the_planned_peak_memory_matches_the_measured_peak(stage, num_ids, clips):
     bench = replace(TINY, stage=stage, num_ids=num_ids, clips=clips)
-    model = step._build_ours(bench, CPU)
+    model = step.build_ours(bench, CPU)
     batch = make_batches(1, clips, 2, num_ids, CPU)[0]
-    measured = Side(model, partial(step._our_losses, model), CPU).peak_bytes(batch)
+    measured = Side(model, partial(step.our_losses, model), CPU).peak_bytes(batch)
     assert step.planned_peak(bench, model, batch.pack) == pytest.approx(measured, rel=0.1)
 
 
@@ -77,7 +77,7 @@ def test_an_unknown_stage_is_rejected_with_the_list_of_stages():
 
 def test_frozen_parts_share_memory_between_the_models():
     bench = replace(TINY, stage="encoder")
-    ours = step._build_ours(bench, CPU)
+    ours = step.build_ours(bench, CPU)
     theirs = step.build_peer(ours, bench.model, audio_id=499).model
     assert isinstance(theirs, nn.Module)
     head = ours.language_model.get_output_embeddings().weight

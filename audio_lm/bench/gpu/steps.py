@@ -23,11 +23,11 @@ from audio_lm.bench.step import (
     TINY,
     Bench,
     Side,
-    _build_ours,
-    _our_losses,
-    _their_losses,
-    _updates,
+    build_ours,
+    lora_of,
+    our_losses,
     planned_peak,
+    their_losses,
 )
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds
 from audio_lm.model.audio_lm import AudioLM
@@ -139,7 +139,7 @@ def measure_step(task: Task, stage: str) -> None:
     """Measure the case of a stage, and hand each figure over as soon as it is known."""
     case = case_of(stage, is_rehearsal=task.is_rehearsal, device=task.device)
     bench, device = case.bench, case.device
-    model = _build_ours(bench, device)
+    model = build_ours(bench, device)
     _halve_frozen(model)
     batches = make_batches(bench.batches, bench.clips, case.peer_batch, bench.num_ids, device)
     audio = sum(sum(batch.pack.num_samples) for batch in batches) / SAMPLES_PER_SECOND / len(batches)
@@ -151,7 +151,7 @@ def measure_step(task: Task, stage: str) -> None:
         mean_clip_s=audio / bench.clips,
         peer_batch=case.peer_batch,
     )
-    ours = HalfSide(model, partial(_our_losses, model), device)
+    ours = HalfSide(model, partial(our_losses, model), device)
     our_seconds = [_mean_seconds(ours, batches) for _ in range(bench.rounds + 1)][1:]
     rate = matrix_rate(device)
     eager = statistics.median(our_seconds)
@@ -162,7 +162,7 @@ def measure_step(task: Task, stage: str) -> None:
         peak_bytes=ours.peak_bytes(batches[0]), planned_bytes=planned_peak(bench, model, batches[0].pack)
     )
 
-    peer = build_peer(model, replace(bench.model, lora=_updates(bench)), audio_id=bench.num_ids - 1)
+    peer = build_peer(model, replace(bench.model, lora=lora_of(bench)), audio_id=bench.num_ids - 1)
     theirs = _side_of(peer, device)
     task.put(**_differences(ours, theirs, batches[0]))
     theirs_s = _seconds_or_memory(theirs, batches)
@@ -196,7 +196,7 @@ def _halve_frozen(model: AudioLM) -> None:
 
 def _side_of(peer: Peer, device: torch.device) -> HalfSide:
     ready = PeerWithFeatures(peer.model, peer.extractor)
-    return HalfSide(ready.model, partial(_their_losses, ready), device)
+    return HalfSide(ready.model, partial(their_losses, ready), device)
 
 
 def _mean_seconds(side: Side, batches: Sequence[Batch]) -> Seconds:
