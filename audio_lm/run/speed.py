@@ -35,6 +35,7 @@ from audio_lm.run.reference import time_of_reference
 from audio_lm.training.callbacks.step_clock import StepClock
 
 SKIPPED, COUNTED = 2, 6  # steps: the first ones start data workers and allocate memory
+MOST_COUNTED = 48  # steps that take milliseconds
 MAX_SECONDS: Seconds = 20.0  # for the steps of a stage, after which fewer are counted
 MIN_STEPS = 60  # of a stage that is measured; a shorter one takes about as long as its measurement
 MAX_PROMPTS = 128  # of a benchmark whose lengths are counted
@@ -113,8 +114,10 @@ def measure_stage(
     """
     planned, cursor = start
     model, stage = prepared.model, recipe.stages[name]
-    clock = StepClock(skip=SKIPPED, most=COUNTED, seconds=MAX_SECONDS, is_stopping=is_stopping)
-    short = replace(stage, steps=SKIPPED + COUNTED, validate_every=NEVER_VALIDATED)
+    clock = StepClock(
+        skip=SKIPPED, enough=COUNTED, most=MOST_COUNTED, seconds=MAX_SECONDS, is_stopping=is_stopping
+    )
+    short = replace(stage, steps=SKIPPED + MOST_COUNTED, validate_every=NEVER_VALIDATED)
     data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=cursor)
     trainer = build_trainer(recipe, short, folder, loggers=[], callbacks=[clock])
     trainer.limit_val_batches = 2  # of each task

@@ -14,17 +14,24 @@ from audio_lm.training.distributed import all_gather_object
 class StepClock(Callback):
     """Times steps and validation batches, then ends the fit, on all ranks after the same step.
 
+    A fit of steps of under half a second goes on past ``enough`` steps for ``settling`` seconds: each length of a pack
+    is slower the first time, so that the first steps of a small model take up to twice as long as later ones.
+
     Args:
         skip: first steps, which are slower and not counted.
-        most: counted steps.
+        enough: counted steps, where they take at least ``settling`` seconds.
+        most: counted steps otherwise.
         seconds: after which fewer steps are counted, but one at least.
         is_stopping: True ends the fit after the step.
     """
 
+    settling: Seconds = 3.0
+
     def __init__(
-        self, *, skip: int, most: int, seconds: Seconds, is_stopping: Condition = lambda: False
+        self, *, skip: int, enough: int, most: int, seconds: Seconds, is_stopping: Condition = lambda: False
     ) -> None:
         self.skip = skip
+        self.enough = enough
         self.most = most
         self.seconds = seconds
         self.is_stopping = is_stopping
@@ -36,9 +43,12 @@ class StepClock(Callback):
 
     @property
     def step(self) -> Seconds | None:
-        """Mean time of a counted step; None before the first one."""
+        """Mean time of a counted step, of the later half if there are over ``enough``; None before the first one."""
         counted = len(self.times) - self.skip
-        return (self.times[-1] - self.times[self.skip - 1]) / counted if counted > 0 else None
+        if counted <= 0:
+            return None
+        counted = min(counted, max(self.enough, counted // 2))
+        return (self.times[-1] - self.times[-1 - counted]) / counted
 
     @property
     def validation(self) -> Seconds | None:
@@ -58,10 +68,11 @@ class StepClock(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         self.times.append(time.monotonic())
-        is_late = len(self.times) > self.skip and self.times[-1] - self.started > self.seconds
-        flags = all_gather_object((self.is_stopping(), is_late))
+        counted, elapsed = len(self.times) - self.skip, self.times[-1] - self.started
+        is_enough = (counted >= self.enough and elapsed > self.settling) or (counted > 0 and elapsed > self.seconds)
+        flags = all_gather_object((self.is_stopping(), is_enough))
         is_stopping = any(stops for stops, _ in flags)
-        if is_stopping or flags[0][1] or len(self.times) == self.skip + self.most:
+        if is_stopping or flags[0][1] or counted == self.most:
             trainer.should_stop = True
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:

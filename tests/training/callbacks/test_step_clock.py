@@ -42,26 +42,43 @@ def fit(tmp_path, clock, *, batches=range(0)):
 
 
 def test_the_first_steps_are_not_counted_and_the_fit_ends(tmp_path):
-    clock = StepClock(skip=2, most=4, seconds=60)
+    clock = StepClock(skip=2, enough=4, most=4, seconds=60)
     assert fit(tmp_path, clock) == 6
     assert FAST <= clock.step < SLOW
     assert clock.validation is None
 
 
 def test_slow_steps_are_counted_once(tmp_path):
-    clock = StepClock(skip=2, most=40, seconds=0.0)
+    clock = StepClock(skip=2, enough=4, most=40, seconds=0.0)
     assert fit(tmp_path, clock) == 3
     assert clock.step >= FAST
 
 
+def test_quick_steps_are_counted_until_they_have_settled(tmp_path):
+    clock = StepClock(skip=2, enough=4, most=40, seconds=60)
+    clock.settling = 2 * SLOW + 10 * FAST
+    num_steps = fit(tmp_path, clock)
+    assert 6 < num_steps < 42
+    assert clock.times[-1] - clock.started > clock.settling >= clock.times[-2] - clock.started
+
+
+def test_the_later_half_of_many_steps_is_counted():
+    clock = StepClock(skip=2, enough=4, most=40, seconds=60)
+    durations = [9.0, 9.0, *[0.5] * 10, *[0.1] * 10]
+    clock.times = [sum(durations[: step + 1]) for step in range(len(durations))]
+    assert clock.step == pytest.approx(0.1)
+    clock.times = clock.times[:6]
+    assert clock.step == pytest.approx(0.5)
+
+
 def test_a_validation_is_timed_without_its_first_batch(tmp_path):
-    clock = StepClock(skip=2, most=4, seconds=60)
+    clock = StepClock(skip=2, enough=4, most=4, seconds=60)
     fit(tmp_path, clock, batches=range(3))
     assert len(clock.validation_times) == 4
     assert clock.validation == pytest.approx(SLOW, rel=0.5)
 
 
 def test_a_stop_ends_it_without_a_time(tmp_path):
-    clock = StepClock(skip=2, most=4, seconds=60, is_stopping=lambda: True)
+    clock = StepClock(skip=2, enough=4, most=4, seconds=60, is_stopping=lambda: True)
     assert fit(tmp_path, clock) == 1
     assert clock.step is None
