@@ -1,7 +1,8 @@
 """Train the small ablations with several seeds, and print their table.
 
     python scripts/ablations.py run            # all arms, in the order of ARMS; what is finished is skipped
-    python scripts/ablations.py run without_srwt --seeds 1 2 3 -- data_dir=data
+    python scripts/ablations.py run without_srwt --seeds 1 2 3 --set data_dir=data
+    python scripts/ablations.py run rates      # learning rates of both optimizers, with a seed that no arm has
     python scripts/ablations.py table          # means, paired differences to the base, 95 % intervals
 
 Several processes may run at once: each takes the next run that nobody trains. Arms that change only the stage `digits`
@@ -70,6 +71,17 @@ ARMS = {
 }
 """Name -> ablation, in the order of training."""
 
+RATES, RATE_SEED = "rates", 4
+RATE_RECIPES = {"muon": "small_base", "adamw": "small_adamw"}
+RATE_ARMS = {
+    f"{optimizer}_{rate}": Ablation(recipe, (PRETRAIN,), (f"stages.pretrain.parts.*.lr={rate}",))
+    for rate in ("1e-3", "3e-3", "1e-2")
+    for optimizer, recipe in RATE_RECIPES.items()
+}
+"""Runs that choose a learning rate, the same for all parts; Muon's matrices have three times as much."""
+
+ALL_ARMS = {**ARMS, **RATE_ARMS}
+
 
 def folder_of(runs: Path, arm: str, seed: int) -> Path:
     """Folder of a run."""
@@ -78,7 +90,7 @@ def folder_of(runs: Path, arm: str, seed: int) -> Path:
 
 def overrides_of(runs: Path, arm: str, seed: int) -> list[str]:
     """Overrides of a run beside its recipe."""
-    ablation = ARMS[arm]
+    ablation = ALL_ARMS[arm]
     overrides = [f"seed={seed}", "resume=auto", f"only=[{', '.join(ablation.stages)}]", *ablation.overrides]
     if ablation.starts_from_base:
         overrides.append(f"stages.digits.start_from={folder_of(runs, BASE, seed) / 'stages' / PRETRAIN}")
@@ -88,7 +100,7 @@ def overrides_of(runs: Path, arm: str, seed: int) -> list[str]:
 def is_finished(runs: Path, arm: str, seed: int) -> bool:
     """True if all stages of a run are trained and evaluated."""
     folder = RunFolder(folder_of(runs, arm, seed))
-    return all(folder.is_finished(stage) and folder.is_evaluated(stage) for stage in ARMS[arm].stages)
+    return all(folder.is_finished(stage) and folder.is_evaluated(stage) for stage in ALL_ARMS[arm].stages)
 
 
 @contextmanager
@@ -112,7 +124,7 @@ def run(runs: Path, arms: Sequence[str], seeds: Sequence[int], overrides: Sequen
         with claimed(runs / "locks" / folder.name) as is_mine:
             if not is_mine or is_finished(runs, arm, seed):
                 continue
-            if ARMS[arm].starts_from_base and not RunFolder(folder_of(runs, BASE, seed)).is_finished(
+            if ALL_ARMS[arm].starts_from_base and not RunFolder(folder_of(runs, BASE, seed)).is_finished(
                 PRETRAIN
             ):
                 _say(f"{folder.name}: waits for {BASE}-{seed}; run the command again")
@@ -123,7 +135,7 @@ def run(runs: Path, arms: Sequence[str], seeds: Sequence[int], overrides: Sequen
 
 def _train(runs: Path, arm: str, seed: int, overrides: Sequence[str]) -> None:
     folder = folder_of(runs, arm, seed)
-    recipe = RECIPES / f"{ARMS[arm].recipe}.yaml"
+    recipe = RECIPES / f"{ALL_ARMS[arm].recipe}.yaml"
     start, cpu = time.time(), time.process_time()
     with (runs / f"{folder.name}.log").open("a") as log:
         composed = load_recipe(recipe, [*overrides_of(runs, arm, seed), *overrides])
@@ -199,6 +211,21 @@ def efficiency(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
         yield _line(name, len(values), mean, cost)
 
 
+def rates(runs: Path) -> Iterator[str]:
+    """Lines of Markdown: scores of both optimizers by learning rate, one seed each."""
+    scored = ("asr/wer", "questions/acc", "sound/acc", "detection/event_f1")
+    yield _line("run", *(key.replace("/", " ") for key in scored), "CPU seconds")
+    yield f"|---|{'---|' * (len(scored) + 1)}"
+    spent = _cpu_seconds(runs)
+    for arm in RATE_ARMS:
+        if not is_finished(runs, arm, RATE_SEED):
+            yield _line(arm, "not run", *[""] * len(scored))
+            continue
+        scores = read_scores(RunFolder(folder_of(runs, arm, RATE_SEED)).scores)
+        values = (metric_value(scores[key], key.split("/")[1]) for key in scored)
+        yield _line(arm, *values, f"{spent.get(f'{arm}-{RATE_SEED}', 0):.0f}")
+
+
 def _cpu_seconds(runs: Path) -> dict[str, float]:
     """Run -> CPU seconds of all its starts."""
     path, spent = runs / "spent.jsonl", dict[str, float]()
@@ -226,22 +253,32 @@ def order_accuracy(folder: Path) -> float:
     return sum(right) / len(right)
 
 
+def _tables(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
+    yield from table(runs, seeds)
+    yield ""
+    yield from efficiency(runs, seeds)
+    yield ""
+    yield from rates(runs)
+
+
 def main() -> None:
     """Run a command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=("run", "table"))
-    parser.add_argument("arms", nargs="*", default=[*ARMS], help=f"of {', '.join(ARMS)}; default all")
+    parser.add_argument("arms", nargs="*", default=[*ARMS], help=f"of {', '.join(ARMS)}; default all; or {RATES}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every recipe")
     given = parser.parse_args()
-    if unknown := [arm for arm in given.arms if arm not in ARMS]:
-        parser.error(f"unknown arm {unknown[0]!r}; known: {', '.join(ARMS)}")
+    if given.arms == [RATES]:
+        given.arms, given.seeds = [*RATE_ARMS], [RATE_SEED]
+    if unknown := [arm for arm in given.arms if arm not in ALL_ARMS]:
+        parser.error(f"unknown arm {unknown[0]!r}; known: {', '.join(ALL_ARMS)}")
     try:
         if given.command == "table":
-            for line in [*table(given.runs, given.seeds), "", *efficiency(given.runs, given.seeds)]:
+            for line in _tables(given.runs, given.seeds):
                 _say(line)
         elif missing := run(given.runs, given.arms, given.seeds, given.set):
             sys.exit(f"{missing} runs are not finished; run the command again")
