@@ -63,6 +63,8 @@ ARMS = {
     "projector_only": _on_digits("small_projector_only"),
     "rows_30": _on_digits("small_base", ROWS.format(30), "evaluation.baselines=[base]"),
     "rows_200": _on_digits("small_base", ROWS.format(200)),
+    "rows_30_without_pretrain": Ablation("small_base", (DIGITS,), (ROWS.format(30),)),
+    "rows_200_without_pretrain": Ablation("small_base", (DIGITS,), (ROWS.format(200),)),
     "without_pretrain": Ablation("small_base", (DIGITS,), ("evaluation.baselines=[untrained]",)),
     "layer_decay": _on_digits("small_layer_decay"),
     "adamw": Ablation("small_adamw", (PRETRAIN,)),
@@ -189,26 +191,53 @@ def _order_score(ours: Sequence[Path], others: Sequence[Path]) -> DifferingScore
     )
 
 
+@dataclass(frozen=True)
+class Efficiency:
+    """Word error rates on recorded strings of a new speaker after training on some of the strings of the others."""
+
+    name: str
+    strings: int
+    """Strings of digits in the training data; 0 before training."""
+
+    starts_from_pretrain: bool
+    rates: list[float]
+    """Of each seed."""
+
+    minutes: float | None
+    """CPU minutes of a run of `digits`, its evaluation included; None if it was trained together with `pretrain`."""
+
+
+def efficiency_values(runs: Path, seeds: Sequence[int]) -> Iterator[Efficiency]:
+    """Word error rates by the number of training strings."""
+    spent = _cpu_seconds(runs)
+    for name, strings, starts, arm, key in (
+        ("none, random weights", 0, False, "without_pretrain", "untrained/strings/wer"),
+        ("none, after `pretrain`", 0, True, "rows_30", "base/strings/wer"),
+        ("30", 30, True, "rows_30", "strings/wer"),
+        ("200", 200, True, "rows_200", "strings/wer"),
+        ("2000", 2000, True, BASE, "strings/wer"),
+        ("30, without `pretrain`", 30, False, "rows_30_without_pretrain", "strings/wer"),
+        ("200, without `pretrain`", 200, False, "rows_200_without_pretrain", "strings/wer"),
+        ("2000, without `pretrain`", 2000, False, "without_pretrain", "strings/wer"),
+    ):
+        done = [seed for seed in seeds if is_finished(runs, arm, seed)]
+        scores = [read_scores(RunFolder(folder_of(runs, arm, seed)).scores) for seed in done]
+        rates = [each[key] for each in scores if key in each]
+        seconds = [spent[f"{arm}-{seed}"] for seed in done if f"{arm}-{seed}" in spent]
+        is_known = seconds and strings and arm != BASE
+        yield Efficiency(
+            name, strings, starts, rates, sum(seconds) / len(seconds) / 60 if is_known else None
+        )
+
+
 def efficiency(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
     """Lines of Markdown: word error rate on recorded strings of a new speaker by the number of training strings."""
     yield _line("training strings", "seeds", "word error rate", "CPU minutes of a run of `digits`")
     yield "|---|---|---|---|"
-    spent = _cpu_seconds(runs)
-    for name, arm, key in (
-        ("none, random weights", "without_pretrain", "untrained/strings/wer"),
-        ("none, after `pretrain`", "rows_30", "base/strings/wer"),
-        ("30", "rows_30", "strings/wer"),
-        ("200", "rows_200", "strings/wer"),
-        ("2000", BASE, "strings/wer"),
-        ("2000, without `pretrain`", "without_pretrain", "strings/wer"),
-    ):
-        done = [seed for seed in seeds if is_finished(runs, arm, seed)]
-        scores = [read_scores(RunFolder(folder_of(runs, arm, seed)).scores) for seed in done]
-        values = [each[key] for each in scores if key in each]
-        minutes = [spent[f"{arm}-{seed}"] / 60 for seed in done if f"{arm}-{seed}" in spent and arm != BASE]
-        cost = f"{sum(minutes) / len(minutes):.1f}" if minutes else ""
-        mean = _mean(mean_over_seeds(values), "wer") if values else "not run"
-        yield _line(name, len(values), mean, cost)
+    for each in efficiency_values(runs, seeds):
+        mean = _mean(mean_over_seeds(each.rates), "wer") if each.rates else "not run"
+        cost = "" if each.minutes is None else f"{each.minutes:.1f}"
+        yield _line(each.name, len(each.rates), mean, cost)
 
 
 def rates(runs: Path) -> Iterator[str]:

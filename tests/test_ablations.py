@@ -137,3 +137,14 @@ def test_what_is_finished_or_taken_or_waits_for_the_base_is_not_trained(runs, mo
     assert trained[3:] == [("frozen_encoder", 1), ("frozen_encoder", 2)]
     assert "rows_30-3: waits for base-3" in capsys.readouterr().out
     assert missing == 8
+
+
+def test_both_pictures_are_drawn_from_what_is_finished(runs, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    pictures = importlib.import_module("ablation_pictures")
+    differences = pictures.differences_figure(runs, [1, 2])
+    names = [label.get_text() for label in differences.axes[0].get_yticklabels()]
+    assert names == ["without srwt", "rows 30"], "arms that were not run have no row"
+    curves = pictures.efficiency_figure(runs, [1, 2]).axes[0]
+    points = {float(x) for line in curves.get_lines() for x in line.get_xdata()}
+    assert points == {0.0, 2000.0}
