@@ -1,6 +1,6 @@
 """Draw what ``scripts/ablations.py table`` prints: differences to the base, and data efficiency.
 
-    python scripts/ablation_pictures.py --runs runs/ablations --out docs/pictures
+python scripts/ablation_pictures.py --runs runs/ablations --out docs/pictures
 """
 
 import argparse

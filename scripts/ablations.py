@@ -53,6 +53,15 @@ def _on_digits(recipe: str, *overrides: str) -> Ablation:
     return Ablation(recipe, (DIGITS,), overrides, starts_from_base=True)
 
 
+PRETRAIN_BENCHMARKS = ("asr", "srwt", "gender", "sound", "questions", "detection")
+
+
+def _from_scratch(*overrides: str) -> Ablation:
+    """`digits` from random weights: a recipe without `pretrain` and its benchmarks."""
+    removed = (f"~stages.{PRETRAIN}", *(f"~evaluation.benchmarks.{name}" for name in PRETRAIN_BENCHMARKS))
+    return Ablation("small_base", (DIGITS,), (*removed, *overrides))
+
+
 ARMS = {
     BASE: Ablation("small_base", (PRETRAIN, DIGITS)),
     "without_srwt": Ablation("small_without_srwt", (PRETRAIN, DIGITS)),
@@ -63,9 +72,9 @@ ARMS = {
     "projector_only": _on_digits("small_projector_only"),
     "rows_30": _on_digits("small_base", ROWS.format(30), "evaluation.baselines=[base]"),
     "rows_200": _on_digits("small_base", ROWS.format(200)),
-    "rows_30_without_pretrain": Ablation("small_base", (DIGITS,), (ROWS.format(30),)),
-    "rows_200_without_pretrain": Ablation("small_base", (DIGITS,), (ROWS.format(200),)),
-    "without_pretrain": Ablation("small_base", (DIGITS,), ("evaluation.baselines=[untrained]",)),
+    "rows_30_without_pretrain": _from_scratch(ROWS.format(30)),
+    "rows_200_without_pretrain": _from_scratch(ROWS.format(200)),
+    "without_pretrain": _from_scratch("evaluation.baselines=[untrained]"),
     "layer_decay": _on_digits("small_layer_decay"),
     "adamw": Ablation("small_adamw", (PRETRAIN,)),
     "without_words": Ablation("small_without_words", (PRETRAIN,)),
@@ -158,12 +167,12 @@ def table(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
 
     With one seed the interval is a bootstrap interval over clips, with several a t-interval over seeds.
     """
-    yield _line("arm", "seeds", "score", "base", "arm", "arm - base", "95 % interval", "arm is")
+    yield markdown_row("arm", "seeds", "score", "base", "arm", "arm - base", "95 % interval", "arm is")
     yield "|---|---|---|---|---|---|---|---|"
     for arm in [*ARMS][1:]:
         done = [seed for seed in seeds if is_finished(runs, arm, seed) and is_finished(runs, BASE, seed)]
         if not done:
-            yield _line(arm, 0, "not run", "", "", "", "", "")
+            yield markdown_row(arm, 0, "not run", "", "", "", "", "")
             continue
         ours, others = ([folder_of(runs, name, seed) for seed in done] for name in (arm, BASE))
         (found,) = compare_runs(ours, others)
@@ -175,9 +184,11 @@ def table(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
 
 
 def _row(arm: str, num_seeds: int, name: str, score: DifferingScore) -> str:
-    ours, other = (_mean(mean, score.metric) for mean in (score.ours, score.other))
+    ours, other = (mean_text(mean, score.metric) for mean in (score.ours, score.other))
     interval = f"{interval_text(score.interval) or 'none'}, {score.kind}"
-    return _line(arm, num_seeds, name, other, ours, f"{score.difference:+.3f}", interval, score.verdict)
+    return markdown_row(
+        arm, num_seeds, name, other, ours, f"{score.difference:+.3f}", interval, score.verdict
+    )
 
 
 def _order_score(ours: Sequence[Path], others: Sequence[Path]) -> DifferingScore:
@@ -225,34 +236,32 @@ def efficiency_values(runs: Path, seeds: Sequence[int]) -> Iterator[Efficiency]:
         rates = [each[key] for each in scores if key in each]
         seconds = [spent[f"{arm}-{seed}"] for seed in done if f"{arm}-{seed}" in spent]
         is_known = seconds and strings and arm != BASE
-        yield Efficiency(
-            name, strings, starts, rates, sum(seconds) / len(seconds) / 60 if is_known else None
-        )
+        yield Efficiency(name, strings, starts, rates, sum(seconds) / len(seconds) / 60 if is_known else None)
 
 
 def efficiency(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
     """Lines of Markdown: word error rate on recorded strings of a new speaker by the number of training strings."""
-    yield _line("training strings", "seeds", "word error rate", "CPU minutes of a run of `digits`")
+    yield markdown_row("training strings", "seeds", "word error rate", "CPU minutes of a run of `digits`")
     yield "|---|---|---|---|"
     for each in efficiency_values(runs, seeds):
-        mean = _mean(mean_over_seeds(each.rates), "wer") if each.rates else "not run"
+        mean = mean_text(mean_over_seeds(each.rates), "wer") if each.rates else "not run"
         cost = "" if each.minutes is None else f"{each.minutes:.1f}"
-        yield _line(each.name, len(each.rates), mean, cost)
+        yield markdown_row(each.name, len(each.rates), mean, cost)
 
 
 def rates(runs: Path) -> Iterator[str]:
     """Lines of Markdown: scores of both optimizers by learning rate, one seed each."""
     scored = ("asr/wer", "questions/acc", "sound/acc", "detection/event_f1")
-    yield _line("run", *(key.replace("/", " ") for key in scored), "CPU seconds")
+    yield markdown_row("run", *(key.replace("/", " ") for key in scored), "CPU seconds")
     yield f"|---|{'---|' * (len(scored) + 1)}"
     spent = _cpu_seconds(runs)
     for arm in RATE_ARMS:
         if not is_finished(runs, arm, RATE_SEED):
-            yield _line(arm, "not run", *[""] * len(scored))
+            yield markdown_row(arm, "not run", *[""] * len(scored))
             continue
         scores = read_scores(RunFolder(folder_of(runs, arm, RATE_SEED)).scores)
         values = (metric_value(scores[key], key.split("/")[1]) for key in scored)
-        yield _line(arm, *values, f"{spent.get(f'{arm}-{RATE_SEED}', 0):.0f}")
+        yield markdown_row(arm, *values, f"{spent.get(f'{arm}-{RATE_SEED}', 0):.0f}")
 
 
 def _cpu_seconds(runs: Path) -> dict[str, float]:
@@ -264,11 +273,13 @@ def _cpu_seconds(runs: Path) -> dict[str, float]:
     return spent
 
 
-def _line(*cells: object) -> str:
+def markdown_row(*cells: object) -> str:
+    """Line of a Markdown table."""
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _mean(mean: SeedMean | None, metric: str) -> str:
+def mean_text(mean: SeedMean | None, metric: str) -> str:
+    """Mean over seeds +- half width of its 95 % interval; empty without a score."""
     if mean is None:
         return ""
     half = "" if mean.half_width is None else f" +- {short_number(mean.half_width)}"
@@ -296,7 +307,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=("run", "table"))
-    parser.add_argument("arms", nargs="*", default=[*ARMS], help=f"of {', '.join(ARMS)}; default all; or {RATES}")
+    parser.add_argument(
+        "arms", nargs="*", default=[*ARMS], help=f"of {', '.join(ARMS)}; default all; or {RATES}"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every recipe")

@@ -8,6 +8,8 @@ import pytest
 
 from audio_lm.common.files import write_json
 from audio_lm.config.load import changed_settings, load_recipe
+from audio_lm.prompts.natural import evaluation_prompts
+from audio_lm.tasks.registry import find_task
 from tests.run.recorded_runs import record_run
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +56,7 @@ def test_benchmarks_have_the_prompt_of_the_arm(prompt):
     [
         (arm, it.stages[0])
         for arm, it in ablations.ARMS.items()
-        if len(it.stages) == 1 and arm != "without_pretrain"
+        if len(it.stages) == 1 and not arm.endswith("without_pretrain")
     ],
 )
 def test_an_arm_changes_the_stage_that_it_trains_and_no_other(arm, stage):
@@ -148,3 +150,19 @@ def test_both_pictures_are_drawn_from_what_is_finished(runs, monkeypatch):
     curves = pictures.efficiency_figure(runs, [1, 2]).axes[0]
     points = {float(x) for line in curves.get_lines() for x in line.get_xdata()}
     assert points == {0.0, 2000.0}
+
+
+def test_the_wordings_of_training_are_not_those_of_the_evaluation(runs, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    wordings = importlib.import_module("ablation_wordings")
+    base = load_recipe(FOLDER / "small_base.yaml").recipe.evaluation.benchmarks
+    for name, (source, task, metric, max_new_tokens) in wordings.QUESTIONS.items():
+        assert wordings.trained_wording(task) not in evaluation_prompts(find_task(task))
+        assert (source, task, max_new_tokens) == (
+            base[name].source,
+            base[name].task,
+            base[name].max_new_tokens,
+        )
+        assert metric in base[name].metrics
+    lines = [*wordings.table(runs, [1, 2])]
+    assert cells(lines, "asr wer")[1:] == ["not run"] * 5
