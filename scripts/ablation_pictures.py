@@ -1,6 +1,8 @@
 """Draw what ``scripts/ablations.py table`` prints: differences to the base, and data efficiency.
 
 python scripts/ablation_pictures.py --runs runs/ablations --out docs/pictures
+
+Arms that are not trained have no row.
 """
 
 import argparse

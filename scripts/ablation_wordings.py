@@ -30,7 +30,7 @@ QUESTIONS = {
     "sound": ("synthetic/events-test", "sec", "acc", 16),
     "questions": ("synthetic/sound_questions-test", "aqa", "acc", 12),
 }
-"""Benchmark -> clips, task, metric, maximum length of an answer: as in ``small_base.yaml``. `detection` has one wording only."""
+"""Benchmark -> clips, task, metric, maximum length of an answer, as in the base; `detection` has one wording only."""
 
 
 def trained_wording(task: str) -> str:
