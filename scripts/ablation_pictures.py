@@ -28,6 +28,9 @@ SHOWN = {
     ("detection", "event_f1"): "times of sounds, F1",
     ("strings", "wer"): "recorded digits, word errors",
 }
+COMPARED = [arm for arm in [*ARMS][1:] if "rows" not in arm and "pretrain" not in arm]
+"""Arms of the first picture; those of data efficiency have the second one."""
+
 WIDEST = 0.6
 """Largest difference drawn; what lies beyond ends in an arrow."""
 
@@ -35,7 +38,7 @@ WIDEST = 0.6
 def differences_figure(runs: Path, seeds: Sequence[int]) -> Figure:
     """A column for each score, a row for each arm: mean difference to the base with its 95 % interval."""
     compared = _compared(runs, seeds)
-    arms = [arm for arm in [*ARMS][1:] if compared.get(arm)]
+    arms = [*compared]
     figure = new_figure(width=11.0, height=0.8 + 0.36 * len(arms))
     columns = figure.subplots(1, len(SHOWN), sharey=True)
     for axes, (key, title) in zip(columns, SHOWN.items(), strict=True):
@@ -56,7 +59,7 @@ def differences_figure(runs: Path, seeds: Sequence[int]) -> Figure:
 def _compared(runs: Path, seeds: Sequence[int]) -> dict[str, dict[tuple[str, str], DifferingScore]]:
     """Arm -> benchmark and metric -> difference to the base."""
     found = {}
-    for arm in [*ARMS][1:]:
+    for arm in COMPARED:
         if done := [seed for seed in seeds if is_finished(runs, arm, seed) and is_finished(runs, BASE, seed)]:
             ours, others = ([folder_of(runs, name, seed) for seed in done] for name in (arm, BASE))
             (comparison,) = compare_runs(ours, others)
@@ -92,7 +95,8 @@ def efficiency_figure(runs: Path, seeds: Sequence[int]) -> Figure:
     axes.minorticks_off()
     axes.set_xlabel(f"strings of recorded digits in stage {DIGITS!r}")
     axes.set_ylabel("word error rate, new speaker")
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(0.0, 1.1)
+    axes.set_xlim(-4, 5000)
     axes.grid(color="#e3e6eb", linewidth=0.6)
     axes.legend(frameon=False, fontsize=8)
     return figure

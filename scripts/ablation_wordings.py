@@ -2,7 +2,7 @@
 
     python scripts/ablation_wordings.py --runs runs/ablations
 
-Arms `natural` and `chatml` of ``scripts/ablations.py`` have to be trained. An evaluation asks with the last wording of a
+Arms `natural` and `chatml` of ``scripts/ablations.py`` have to be trained. An evaluation uses the last wording of a
 task, which training never draws; tags have one wording only. Scores are added to each run; kept answers are not computed again.
 """
 

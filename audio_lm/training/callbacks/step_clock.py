@@ -69,7 +69,9 @@ class StepClock(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         self.times.append(time.monotonic())
         counted, elapsed = len(self.times) - self.skip, self.times[-1] - self.started
-        is_enough = (counted >= self.enough and elapsed > self.settling) or (counted > 0 and elapsed > self.seconds)
+        is_enough = (counted >= self.enough and elapsed > self.settling) or (
+            counted > 0 and elapsed > self.seconds
+        )
         flags = all_gather_object((self.is_stopping(), is_enough))
         is_stopping = any(stops for stops, _ in flags)
         if is_stopping or flags[0][1] or counted == self.most:
