@@ -27,18 +27,27 @@ def test_a_folder_without_a_sweep_is_one_sentence(tmp_path, capsys, command):
     assert "holds no sweep" in capsys.readouterr().err
 
 
-def test_submit_writes_an_array_and_the_ledger_without_submitting(
+def test_submit_writes_an_array_and_the_ledger_which_a_dry_run_only_prints(
     tmp_path, capsys, small_recipe, small, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     path = write_sweep(tmp_path, small_recipe)
+    before = {*tmp_path.rglob("*")}
     assert run("sweep", "submit", path, "--workers", "3", "--dry-run") == 0
+    output = capsys.readouterr()
+    assert {*tmp_path.rglob("*")} == before, "nothing is written"
+    monkeypatch.setenv("PATH", "")
+    assert run("sweep", "submit", path, "--workers", "3") == 2
+    assert "sbatch is not on PATH" in capsys.readouterr().err
     (script,) = tmp_path.glob("real-*.sbatch")
-    assert capsys.readouterr().out.strip() == script.name
-    assert "#SBATCH --array=0-2\n" in script.read_text()
+    assert script.read_text() == output.out
+    assert "#SBATCH --array=0-2\n" in output.out
     (folder,) = (tmp_path / "sweeps").iterdir()
-    assert str(folder) in script.read_text()
+    assert str(folder) in output.out
     assert len(Ledger(folder).state().trials) == 6
+    ledger, written = output.err.splitlines()[-2:]
+    assert ledger.startswith(f"would write {folder}: 6 runs in")
+    assert written == f"would write {script.name}, and pass it to sbatch:"
 
 
 def test_a_file_without_a_command_is_run(tmp_path, capsys):
