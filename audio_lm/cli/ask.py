@@ -1,15 +1,19 @@
 """Command that answers a question about audio files."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import Json, TrustCode, paused_gc
 from audio_lm.common.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_lm.run.ask import Answer
 
 
 def ask(
@@ -69,13 +73,17 @@ def ask(
         answers = opened.ask(
             clips, task=task, question=question, prompt=prompt, labels=labels, options=options
         )
-        if as_json:
-            records = [asdict(answer) for answer in answers]
-            typer.echo(json.dumps(records, indent=1, ensure_ascii=False))
-            return
-        for answer in answers:
-            is_only = len(clips) == len(answer.paths)
-            typer.echo(answer.text if is_only else " ".join(answer.text.splitlines()))
+        _print(answers, num_clips=len(clips), as_json=as_json)
+
+
+def _print(answers: "Iterable[Answer]", *, num_clips: int, as_json: bool) -> None:
+    """Print answers as JSON, or one per line; an answer about all clips as it is."""
+    if as_json:
+        typer.echo(json.dumps([asdict(answer) for answer in answers], indent=1, ensure_ascii=False))
+        return
+    for answer in answers:
+        is_only = num_clips == len(answer.paths)
+        typer.echo(answer.text if is_only else " ".join(answer.text.splitlines()))
 
 
 def parse_labels(pairs: list[str]) -> dict[str, str]:
