@@ -130,9 +130,10 @@ def evaluate(
         _refuse_recipe_settings([*(overrides or []), *(suites if is_named else [])])
         from audio_lm.run.named_benchmarks import BenchmarkOptions
 
-        given = (*map(_names, (source, task, metrics, prompt)), question, name, max_clips, max_new_tokens)
+        sources, tasks, wanted, prompts = map(_names, (source, task, metrics, prompt))
+        options = BenchmarkOptions(sources, tasks, wanted, prompts, question, name, max_clips, max_new_tokens)
         places = {"data_dir": data_dir, "out": out, "again": again, "console": console}
-        scores = _evaluate_clips(model, suites, BenchmarkOptions(*given), stage, trust_code, places)
+        scores = _evaluate_clips(model, suites, options, stage, trust_code, places)
     if as_json:
         _print_scores(model, scores)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import partial_folder, put_folder, sync_file
@@ -137,7 +137,7 @@ def _check_sum(archive: Archive, partial: Path) -> None:
             )
 
 
-def _unpack_zip(file: io.BufferedReader, folder: Path) -> None:
+def _unpack_zip(file: IO[bytes], folder: Path) -> None:
     """Unpack a zip archive; members that point outside of the folder are left out, as ``shutil`` does."""
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
@@ -151,7 +151,7 @@ def _unpack_zip(file: io.BufferedReader, folder: Path) -> None:
 
 
 @contextmanager
-def _shown(title: str, path: Path) -> Iterator[io.BufferedReader]:
+def _shown(title: str, path: Path) -> Iterator[IO[bytes]]:
     """Open a file whose reading shows progress."""
     total = path.stat().st_size // MEGABYTE
     with (
