@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,7 +37,7 @@ def build_config(kind: type[Config], merged: Layer, problems: list[str]) -> Conf
     for _ in range(max(1, MAX_NODES_READ // num_nodes)):
         try:
             # Both are new, so they need no copies, which take a third of the time to load a recipe.
-            config = OmegaConf.unsafe_merge(deepcopy(_schema(kind)), OmegaConf.create(tree))
+            config = OmegaConf.unsafe_merge(deepcopy(_schema(cast(Any, kind))), OmegaConf.create(tree))
             missing = sorted(OmegaConf.missing_keys(config))
             problems += [f"{place_of(merged.where, key)}: `{key}` - is missing; set it" for key in missing]
             if missing:

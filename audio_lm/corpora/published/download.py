@@ -151,7 +151,7 @@ def _unpack_zip(file: IO[bytes], folder: Path) -> None:
 
 
 @contextmanager
-def _shown(title: str, path: Path) -> Iterator[IO[bytes]]:
+def _shown(title: str, path: Path) -> Iterator["io.BufferedReader[_CountedFile]"]:
     """Open a file whose reading shows progress."""
     total = path.stat().st_size // MEGABYTE
     with (
