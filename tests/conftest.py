@@ -231,6 +231,14 @@ def whole_run(small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> "
 
 
 @pytest.fixture
+def shown_progress(monkeypatch, capsys):
+    """Function that returns the lines of progress so far; a line is shown for every amount of work."""
+    for name in ("SECONDS_BEFORE_LINE", "SECONDS_BEFORE_FIRST_LINE"):
+        monkeypatch.setattr(f"audio_lm.common.progress.{name}", -1.0)
+    return lambda: [line.rpartition("  ")[0] for line in capsys.readouterr().err.splitlines()]
+
+
+@pytest.fixture
 def marker(tmp_path):
     """Path of a file that only an attack creates."""
     path = tmp_path / "marker"

@@ -117,3 +117,36 @@ def test_functions_are_named_protocols_and_constructors_are_short(path):
             assert len(parameters) - 1 <= MAX_CONSTRUCTOR_PARAMETERS, (
                 "a constructor with a configuration is shorter"
             )
+
+
+def defined_names(path):
+    """Names that a module defines itself: at the top level, also under conditions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def test_our_names_are_imported_from_the_modules_that_define_them():
+    dotted = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
+    defined = {name: {*defined_names(path)} for name, path in dotted.items()}
+    wrong = []
+    for path in (*MODULES, *sorted((ROOT / "tests").rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.module not in defined:
+                continue
+            names = {alias.name for alias in node.names} - defined[node.module]
+            imported = ast.walk(ast.parse(dotted[node.module].read_text())) if names else ()
+            origins = {
+                alias.name: each.module
+                for each in imported
+                if isinstance(each, ast.ImportFrom)
+                for alias in each.names
+            }
+            wrong += [
+                f"{path.relative_to(ROOT)}: {name} is in {origins[name]}, not in {node.module}"
+                for name in names
+                if str(origins.get(name)).startswith("audio_lm.")
+            ]
+    assert not wrong

@@ -1,13 +1,19 @@
 """Command that answers a question about audio files."""
 
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
-from audio_lm.cli.options import TrustCode, paused_gc
+from audio_lm.cli.options import Json, TrustCode, paused_gc
 from audio_lm.common.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_lm.run.ask import Answer
 
 
 def ask(
@@ -45,6 +51,7 @@ def ask(
         str, typer.Option(help="For multi-channel audio: average, left or right.")
     ] = "average",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 256,
+    as_json: Json = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Answer a question about audio files; the answer, and nothing else, is printed to stdout.
@@ -52,7 +59,7 @@ def ask(
     Without task and question, a chat model answers the clip itself, and another model the only task that it was trained with.
 
     Examples: `audio-lm ask runs/demo-1a2b3c4d clip.wav --task asr` · `audio-lm ask exported a.wav --question "Who speaks?"` ·
-    `audio-lm ask Qwen2-Audio-7B-Instruct question.mp3` · `audio-lm ask runs/demo-1a2b3c4d a.wav b.wav --task asr --language en`
+    `audio-lm ask Qwen2-Audio-7B-Instruct question.mp3 --json` · `audio-lm ask runs/demo-1a2b3c4d a.wav b.wav --task asr`
     """
     silence_libraries()
     if long_audio not in ("error", "truncate"):
@@ -63,11 +70,20 @@ def ask(
 
         opened = open_model(model, stage=stage, task=task, trusts_code=trust_code)
         options = ClipOptions("truncate" if long_audio == "truncate" else "error", channel, max_new_tokens)
-        for answer in opened.ask(
+        answers = opened.ask(
             clips, task=task, question=question, prompt=prompt, labels=labels, options=options
-        ):
-            is_only = len(clips) == len(answer.paths)
-            typer.echo(answer.text if is_only else " ".join(answer.text.splitlines()))
+        )
+        _print(answers, num_clips=len(clips), as_json=as_json)
+
+
+def _print(answers: "Iterable[Answer]", *, num_clips: int, as_json: bool) -> None:
+    """Print answers as JSON, or one per line; an answer about all clips as it is."""
+    if as_json:
+        typer.echo(json.dumps([asdict(answer) for answer in answers], indent=1, ensure_ascii=False))
+        return
+    for answer in answers:
+        is_only = num_clips == len(answer.paths)
+        typer.echo(answer.text if is_only else " ".join(answer.text.splitlines()))
 
 
 def parse_labels(pairs: list[str]) -> dict[str, str]:

@@ -236,7 +236,7 @@ def bench_generate(
     ] = 3.0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 16,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Compare an evaluation's answers per second with the `generate` of transformers on the exported model; takes two minutes.

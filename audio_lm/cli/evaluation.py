@@ -1,14 +1,20 @@
 """Commands that evaluate a model and print its scores."""
 
+import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import EvaluationOverrides, Json, TrustCode, known_runs
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_lm.run.named_benchmarks import BenchmarkOptions
 
 ModelPath = Annotated[
     str, typer.Argument(metavar="MODEL", help="Run, exported or published model folder, or a hub name.")
@@ -89,6 +95,7 @@ def evaluate(
     out: Out = None,
     devices: Devices = 1,
     again: Again = False,
+    as_json: Json = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a model without training it: a run on its benchmarks or on others, or any model folder on named clips.
@@ -98,7 +105,7 @@ def evaluate(
 
     Examples: `audio-lm evaluate runs/demo-1a2b3c4d` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks synthetic --devices 2` ·
-    `audio-lm evaluate Qwen2-Audio-7B --benchmarks synthetic --max-clips 100` ·
+    `audio-lm evaluate Qwen2-Audio-7B --benchmarks synthetic --max-clips 100 --json` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --source fsdd/single-test --task asr --prompt tags,natural` ·
     `audio-lm evaluate Qwen2-Audio-7B --source fsdd/single-test --task asr --metrics wer` ·
     `audio-lm evaluate runs/demo-1a2b3c4d use.benchmarks=spoken_digits data_dir=fsdd_data --benchmarks single` ·
@@ -107,30 +114,65 @@ def evaluate(
     """
     silence_libraries()
     _become_ranks(devices)
-    suites = benchmarks or []
+    from audio_lm.run.console import run_console
+
+    suites, console = benchmarks or [], run_console(is_stderr=as_json)
     is_named = any((source, task, metrics, prompt, question, name, max_clips and not suites))
     if not is_named and _is_run_of_evaluation(model, stage=stage, out=out, has_suite=bool(suites)):
         from audio_lm.run.evaluate import evaluate as evaluate_run
 
         settings = [*(overrides or []), *([f"data_dir={data_dir}"] if data_dir else [])]
-        evaluate_run(
-            Path(model), overrides=settings, benchmarks=suites, max_clips=max_clips, again=again, trusts_code=trust_code
+        scores = evaluate_run(
+            Path(model), console, overrides=settings, benchmarks=suites, max_clips=max_clips, again=again,
+            trusts_code=trust_code,
         )  # fmt: skip
-        return
-    if of_recipe := [*(overrides or []), *(suites if is_named else [])]:
-        raise UserError(
-            f"{of_recipe[0]} belongs to the recipe of a run and not to --source and --task; give one of the two"
-        )
-    from audio_lm.run import evaluate_model
-    from audio_lm.run.named_benchmarks import BenchmarkOptions
+    else:
+        _refuse_recipe_settings([*(overrides or []), *(suites if is_named else [])])
+        from audio_lm.run.named_benchmarks import BenchmarkOptions
 
-    places: Any = {"data_dir": data_dir, "out": out, "again": again}
+        sources, tasks, wanted, prompts = map(_names, (source, task, metrics, prompt))
+        options = BenchmarkOptions(sources, tasks, wanted, prompts, question, name, max_clips, max_new_tokens)
+        places = {"data_dir": data_dir, "out": out, "again": again, "console": console}
+        scores = _evaluate_clips(model, suites, options, stage, trust_code, places)
+    if as_json:
+        _print_scores(model, scores)
+
+
+def _evaluate_clips(
+    model: str,
+    suites: list[str],
+    options: "BenchmarkOptions",
+    stage: str | None,
+    trusts_code: bool,
+    places: Mapping[str, Any],
+) -> dict[str, float]:
+    """Evaluate a model on suites, or on named clips; its scores.
+
+    Args:
+        places: folders, console and other options that both have.
+    """
+    from audio_lm.run import evaluate_model
+
     if suites:
-        evaluate_model.evaluate_suites(model, suites, max_clips=max_clips, **places)
-        return
-    sources, tasks, wanted, prompts = map(_names, (source, task, metrics, prompt))
-    options = BenchmarkOptions(sources, tasks, wanted, prompts, question, name, max_clips, max_new_tokens)
-    evaluate_model.evaluate_model(model, options, stage=stage, trusts_code=trust_code, **places)
+        return evaluate_model.evaluate_suites(model, suites, max_clips=options.max_clips, **places)
+    return evaluate_model.evaluate_model(model, options, stage=stage, trusts_code=trusts_code, **places)
+
+
+def _refuse_recipe_settings(given: Sequence[str]) -> None:
+    """Raise for settings of a recipe beside options that name clips."""
+    if given:
+        raise UserError(
+            f"{given[0]} belongs to the recipe of a run and not to --source and --task; give one of the two"
+        )
+
+
+def _print_scores(model: str, scores: Mapping[str, float]) -> None:
+    """Print the scores as JSON, on the first rank."""
+    from audio_lm.evaluation.report import with_finite_numbers
+
+    if is_main():
+        record = {"model": model, "scores": with_finite_numbers(dict(scores))}
+        typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
 
 
 def _become_ranks(devices: int) -> None:

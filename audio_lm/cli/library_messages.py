@@ -1,4 +1,4 @@
-"""Messages of libraries that the command line does not show, each by its text.
+"""Messages of libraries that the command line does not show, each by its text, and our own as plain lines.
 
 Lightning's messages are filtered here and nowhere else: neither by level, which would hide those that matter, nor at
 import, which would change them for Python users. ``run.log`` has what is shown.
@@ -8,6 +8,8 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LOGGED = re.compile(
     r"[GTHI]PU available|Tip: |`Trainer\.fit` stopped|Using .*(Precision|AMP)|Initializing distributed|"
@@ -56,6 +58,21 @@ def silence_libraries() -> None:
     for message in WARNED:
         warnings.filterwarnings("ignore", message=message)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print our own warnings as plain lines, also where an imported library has set up the root logger.
+
+    A logger without a handler that does not propagate is printed by the handler of last resort: the message alone, to
+    stderr. The state is restored for programs that call the command line as a function.
+    """
+    logger = logging.getLogger("audio_lm")
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = before
 
 
 class _KnownMessages(logging.Filter):

@@ -25,6 +25,7 @@ from audio_lm.cli import (
     synthesize,
     train,
 )
+from audio_lm.cli.library_messages import plain_warnings
 from audio_lm.cli.train import INTERRUPTED
 from audio_lm.common.errors import UserError
 
@@ -77,7 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
         die_with_parent()
 
     try:
-        exit_code = app(args=arguments, standalone_mode=False)
+        with plain_warnings():
+            exit_code = app(args=arguments, standalone_mode=False)
     except UserError as error:
         if not isinstance(error, AlreadyReportedError) and is_first_to_report(str(error)):
             typer.echo(f"audio-lm: {mask_secrets(str(error))}", err=True)

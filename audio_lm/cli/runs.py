@@ -37,7 +37,7 @@ def runs(
             metavar="BENCHMARK/METRIC", help="Sort by this score, best first; default newest first."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List runs with their state, scores and mixture; the best score of each benchmark is marked.
 
@@ -57,7 +57,7 @@ def compare(
             AGAINST, metavar="RUN...", help="Folders of the runs to compare them with; up to the next option."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the settings that differ between runs beside the scores that differ.
 

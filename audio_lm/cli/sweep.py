@@ -13,6 +13,7 @@ from audio_lm.cli.sweep_fit import sweep_experts, sweep_extend, sweep_fit, sweep
 from audio_lm.cli.sweep_options import SweepName
 from audio_lm.cli.sweep_plan import plan
 from audio_lm.cli.sweep_report import sweep_report
+from audio_lm.cli.train import print_script
 
 if TYPE_CHECKING:
     from audio_lm.sweep.ledger import Ledger
@@ -77,7 +78,10 @@ def sweep_run(
     """
     silence_libraries()
     if dry_run:
-        _print_files(file, overrides or [], out, trust_code)
+        from audio_lm.sweep.start import find_first_trials
+
+        _, folder, num_trials = find_first_trials(file, overrides or [], out=out, trusts_code=trust_code)
+        typer.echo(_files_of(folder, num_trials))
         return
     from audio_lm.sweep.start import open_sweep, run_workers
 
@@ -167,40 +171,43 @@ def sweep_submit(
         typer.Option("--file", help="Path of the job script; default `<name of the sweep>.sbatch`."),
     ] = None,
     out: Out = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the script without submitting it.")
-    ] = False,
+    dry_run: DryRun = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Write a SLURM array whose tasks are workers of a sweep, and submit it with sbatch.
+
+    With `--dry-run`, the script is printed to stdout.
 
     Examples: `audio-lm sweep submit demo_mixture --dry-run` ·
     `audio-lm sweep submit demo_mixture --workers 8 --time 12:00:00 --partition gpu`
     """
     silence_libraries()
     from audio_lm.run import slurm
-    from audio_lm.sweep.start import base_recipe, open_sweep
+    from audio_lm.sweep.start import base_recipe, find_first_trials, open_sweep
     from audio_lm.sweep.submit import array_script
 
-    ledger = open_sweep(file, overrides or [], out=out, trusts_code=trust_code, report=_to_stderr)
-    facts = ledger.facts
+    if dry_run:
+        facts, folder, num_trials = find_first_trials(file, overrides or [], out=out, trusts_code=trust_code)
+        _to_stderr(_files_of(folder, num_trials))
+    else:
+        ledger = open_sweep(file, overrides or [], out=out, trusts_code=trust_code, report=_to_stderr)
+        facts, folder = ledger.facts, ledger.folder
     composed = base_recipe(facts)
     job = slurm.Job(nodes or composed.recipe.hardware.nodes, time, partition, account, tuple(sbatch or ()))
     path = script or Path(f"{facts.name}.sbatch")
-    slurm.write_script(path, array_script(composed, facts, ledger.folder, job, num_tasks=workers))
-    typer.echo(str(path) if dry_run else slurm.submit(path))
+    text = array_script(composed, facts, folder, job, num_tasks=workers)
+    if dry_run:
+        print_script(path, text)
+        return
+    slurm.write_script(path, text)
+    typer.echo(slurm.submit(path))
 
 
-def _print_files(file: str, overrides: list[str], out: Path | None, trust_code: bool) -> None:
-    from audio_lm.sweep.design import first_trials
+def _files_of(folder: Path, num_trials: int) -> str:
+    """Sentence about what a sweep would write."""
     from audio_lm.sweep.ledger import TRIALS
-    from audio_lm.sweep.load import load_sweep
 
-    loaded = load_sweep(file, overrides, trusts_code=trust_code, prepares=False)
-    folder = out or loaded.folder
-    typer.echo(
-        f"would write {folder}: {len(first_trials(loaded))} runs in {folder / TRIALS}, tables and a report"
-    )
+    return f"would write {folder}: {num_trials} runs in {folder / TRIALS}, tables and a report"
 
 
 def _report(message: str) -> None:

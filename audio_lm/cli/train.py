@@ -188,12 +188,12 @@ def submit(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; default `runs/<recipe>-<signature>`.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the script without submitting it.")
-    ] = False,
+    dry_run: DryRun = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Write a SLURM job script that requeues itself at its time limit and resumes, and submit it with sbatch.
+
+    With `--dry-run`, the script is printed to stdout.
 
     Examples: `audio-lm submit demo --dry-run` · `audio-lm submit qwen_audio --nodes 4 --time 12:00:00 --partition gpu`
     """
@@ -204,5 +204,15 @@ def submit(
     job = slurm.Job(nodes or composed.recipe.hardware.nodes, time, partition, account, tuple(sbatch or ()))
     path, run = file or Path(f"{composed.recipe.name}.sbatch"), composed.run_path(out)
     settings = [*(overrides or []), *(["--trust-code"] if trust_code else [])]
-    slurm.write_script(path, slurm.sbatch_script(composed, recipe, settings, job, run))
-    typer.echo(str(path) if dry_run else slurm.submit(path))
+    script = slurm.sbatch_script(composed, recipe, settings, job, run)
+    if dry_run:
+        print_script(path, script)
+        return
+    slurm.write_script(path, script)
+    typer.echo(slurm.submit(path))
+
+
+def print_script(path: Path, script: str) -> None:
+    """Print the job script that would be written; where it would be written, to stderr."""
+    typer.echo(f"would write {path}, and pass it to sbatch:", err=True)
+    typer.echo(script, nl=False)

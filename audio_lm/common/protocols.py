@@ -31,3 +31,7 @@ class Advance(Protocol):
 
     def __call__(self, amount: int, /) -> None:
         """Add an amount."""
+
+
+def ignore_advance(amount: int, /) -> None:
+    """Ignore an amount of work, where no progress is shown."""

@@ -24,13 +24,13 @@ from lhotse.cut import Cut
 from audio_lm.common.cpu import num_cores
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import LANGUAGE_LABELS
+from audio_lm.common.progress import progress
 from audio_lm.data.cache import cached_table
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import num_samples_of
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.data.manifest.lhotse_cut import CutFacts
 from audio_lm.data.mixture.interleave import Integers
-from audio_lm.data.progress import progress
 from audio_lm.fault_tolerance.processes import init_data_worker
 from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.encode import length_inputs, num_clip_tokens

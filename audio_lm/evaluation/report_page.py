@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from audio_lm.common.markdown_table import markdown_table
+
 PICTURE = "radar.png"
 
 
@@ -37,10 +39,7 @@ def markdown_of(page: Page) -> str:
     if page.picture:
         parts.append(f"![Scores of each benchmark; further out is better]({PICTURE})")
     for table in page.tables:
-        heading, *rows = [[_markdown_cell(cell) for cell in row] for row in table.cells]
-        rule = ["---" if number < table.num_text_columns else "---:" for number in range(len(heading))]
-        lines = [f"| {' | '.join(row)} |" for row in (heading, rule, *rows)]
-        parts += [f"## {table.title}", "\n".join(lines)]
+        parts += [f"## {table.title}", markdown_table(table.cells, num_text_columns=table.num_text_columns)]
     for title, notes in page.notes.items():
         if notes:
             parts += [f"## {title}", "\n".join(f"* {line}" for line in notes)]
@@ -74,10 +73,6 @@ def _html_table(table: Table) -> str:
     heading, *rows = table.cells
     body = "\n".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
     return f"<div><table><thead><tr>{cells(heading, 'th')}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-
-
-def _markdown_cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 TEMPLATE = """<!doctype html>

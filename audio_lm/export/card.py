@@ -17,6 +17,7 @@ import yaml
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import read_table
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
+from audio_lm.common.markdown_table import markdown_table
 from audio_lm.common.safe_yaml import read_value
 from audio_lm.common.source_name import corpus_of
 from audio_lm.config.result_keys import affects_result
@@ -255,8 +256,9 @@ def _data(facts: Facts) -> str:
         ]
         for fact in facts.sources
     ]
+    heading = ["stage", "task", "cut-set", "share", "hours trained on", "licence", "source"]
     return (
-        f"## Data\n\n{_table(['stage', 'task', 'cut-set', 'share', 'hours trained on', 'licence', 'source'], rows)}\n\n"
+        f"## Data\n\n{markdown_table([heading, *rows])}\n\n"
         f"Shares are of conversations, hours count repetitions. An empty licence is unknown to audio_lm."
     )
 
@@ -264,13 +266,7 @@ def _data(facts: Facts) -> str:
 def _scores(facts: Facts) -> str:
     if not facts.rows:
         return ""
-    heading, *rows = cells_of(facts.rows)
-    return f"## Scores\n\n{_table(heading, rows)}"
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heading, ["---"] * len(heading), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return f"## Scores\n\n{markdown_table(cells_of(facts.rows))}"
 
 
 def _fenced(text: str, kind: str = "text") -> str:

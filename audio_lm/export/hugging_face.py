@@ -16,9 +16,9 @@ import torch
 
 from audio_lm.common.errors import UserError
 from audio_lm.common.files import partial_folder, put_folder, write_text
+from audio_lm.common.progress import progress
 from audio_lm.common.protocols import Advance
 from audio_lm.data.examples import Prompt
-from audio_lm.data.progress import progress
 from audio_lm.export import configs
 from audio_lm.export.merge import merge_weights
 from audio_lm.model.audio_lm import AudioLM

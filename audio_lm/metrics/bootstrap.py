@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from audio_lm.common.errors import DataError
+from audio_lm.common.protocols import Advance, ignore_advance
 from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
 from audio_lm.metrics.registry import MetricRow
 
@@ -90,11 +91,18 @@ class ClipResults:
         DataError: an answer or a reference does not suit the metric.
     """
 
-    def __init__(self, row: MetricRow, clips: Answers) -> None:
+    def __init__(self, row: MetricRow, clips: Answers, advance: Advance = ignore_advance) -> None:
+        """Compute the results.
+
+        Args:
+            advance: called with the number of clips that are done, one by one.
+        """
         self.metric = row.build(sync_on_compute=False)
         each = self.metric.count if isinstance(self.metric, SumMetric) else self._clip
-        triples = zip(clips.answers, clips.references, clips.languages, strict=True)
-        self.items: list[Any] = [each(*clip) for clip in triples]
+        self.items: list[Any] = []
+        for clip in zip(clips.answers, clips.references, clips.languages, strict=True):
+            self.items.append(each(*clip))
+            advance(1)
 
     def take(self, indices: Sequence[int]) -> "ClipResults":
         """Results of some of the clips."""

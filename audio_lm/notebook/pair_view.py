@@ -12,6 +12,7 @@ from lhotse.cut import Cut
 from scipy.stats import binomtest
 
 from audio_lm.common.errors import UserError
+from audio_lm.common.markdown_table import markdown_table
 from audio_lm.common.markup import TAG
 from audio_lm.config.schema import Recipe
 from audio_lm.data.collate import Collator
@@ -27,7 +28,6 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.api import load_model
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.start_weights import find_start_weights
-from audio_lm.tracking.facts import markdown_table
 from audio_lm.tracking.report.audio_report import FloatArray
 from audio_lm.tracking.report.curve_figures import Margins, histogram_figure, margins_figure
 from audio_lm.tracking.report.display import Markdown, Picture
@@ -70,12 +70,12 @@ class PairView:
 
     def table(self, num: int = 8) -> Markdown:
         """First pairs: question, chosen and rejected answer."""
-        rows = []
+        rows = [["pair", "question", "chosen", "rejected"]]
         for task, cut in self.pairs[:num]:
             chosen, rejected = self.maker.pair(cut, task, 0)
             other = " (of other clips)" if _answer(chosen) == _answer(rejected) else ""
             rows.append([cut.id, _question(chosen), _answer(chosen), _answer(rejected) + other])
-        return Markdown(markdown_table(["pair", "question", "chosen", "rejected"], rows, num_texts=4))
+        return Markdown(markdown_table(rows))
 
     @cached_property
     def margins(self) -> Margins:
@@ -158,9 +158,7 @@ def changed_answers(before: Sequence[Prediction], after: Sequence[Prediction], *
         ]
         for one, other in changed[:num]
     ]
-    return Markdown(
-        f"{text}\n\n{markdown_table(['clip', 'reference', 'before', 'after'], rows, num_texts=4)}"
-    )
+    return Markdown(f"{text}\n\n{markdown_table([['clip', 'reference', 'before', 'after'], *rows])}")
 
 
 def _is_right(prediction: Prediction) -> bool:

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 from lhotse.cut import Cut
 
 from audio_lm.common.errors import UserError, unknown
+from audio_lm.common.markdown_table import markdown_table
 from audio_lm.config.load import ComposedRecipe, load_recipe
 from audio_lm.config.schema import Recipe
 from audio_lm.corpora.channels import AVERAGE
@@ -29,7 +30,6 @@ from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.run.report_runs import read_report
 from audio_lm.run.scores import guard_lines, kept_scores
 from audio_lm.tracking.event_log.curves import read_curves
-from audio_lm.tracking.facts import markdown_table
 from audio_lm.tracking.report.audio_report import wav_bytes
 from audio_lm.tracking.report.curve_figures import curves_figure
 from audio_lm.tracking.report.display import Markdown, Picture
@@ -73,7 +73,7 @@ class RunView:
         ]  # fmt: skip
         heading = ["stage", "objective", "prompt", "tasks", "steps", "trained"]
         return f"Run `{self.path.name}` of the recipe `{self.recipe.name}`\n\n" + markdown_table(
-            heading, rows, num_texts=4
+            [heading, *rows], num_text_columns=4
         )
 
     def _state(self, stage: str) -> str:
@@ -86,7 +86,7 @@ class RunView:
         table = stage_table(self.recipe)
         columns = [[str(cell).replace("\n", "<br>") for cell in column.cells] for column in table.columns]
         heading = [str(column.header) for column in table.columns]
-        return Markdown(markdown_table(heading, [*zip(*columns, strict=True)], num_texts=len(heading)))
+        return Markdown(markdown_table([heading, *zip(*columns, strict=True)]))
 
     def data(self, stage: str) -> DataView:
         """Training data of a stage.
@@ -125,8 +125,8 @@ class RunView:
         Raises:
             UserError: the run has no scores yet.
         """
-        heading, *rows = cells_of(read_report(self.path).rows)
-        return Markdown(markdown_table(heading, rows, num_texts=NUM_TEXT_COLUMNS))
+        cells = cells_of(read_report(self.path).rows)
+        return Markdown(markdown_table(cells, num_text_columns=NUM_TEXT_COLUMNS))
 
     def guard(self) -> Markdown:
         """Scores of earlier stages after later ones; a sentence where the recipe guards nothing."""

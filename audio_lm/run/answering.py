@@ -11,8 +11,8 @@ import torch
 
 from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.common.errors import DataError
+from audio_lm.common.progress import progress
 from audio_lm.config.schema import Recipe
-from audio_lm.data.progress import progress
 from audio_lm.evaluation.answer_log import Answer, AnswerLog, partial_files
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition

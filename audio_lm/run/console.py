@@ -7,7 +7,11 @@ from audio_lm.common.env import is_main
 LOG_WIDTH = 140
 
 
-def run_console() -> Console:
-    """Create the console of a run; only the first rank prints."""
-    console = Console(quiet=not is_main())
-    return console if console.is_terminal else Console(width=LOG_WIDTH, quiet=not is_main())
+def run_console(*, is_stderr: bool = False) -> Console:
+    """Create the console of a run; only the first rank prints.
+
+    Args:
+        is_stderr: print to standard error, because standard output is for JSON alone.
+    """
+    console = Console(stderr=is_stderr, quiet=not is_main())
+    return console if console.is_terminal else Console(stderr=is_stderr, width=LOG_WIDTH, quiet=console.quiet)

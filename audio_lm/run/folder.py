@@ -20,6 +20,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,14 @@ def check_resumable(folder: RunFolder, composed: ComposedRecipe) -> bool:
 
 def _recipe_in(folder: RunFolder) -> ComposedRecipe:
     """Recipe in a run folder, only for comparison."""
-    return load_kept_recipe(folder.recipe)
+    return _kept_recipe(folder.recipe, folder.recipe.read_bytes())
+
+
+@lru_cache(maxsize=1)
+def _kept_recipe(path: Path, content: bytes) -> ComposedRecipe:
+    """Recipe in a file of this content; kept, because a resumed start compares with it three times."""
+    del content
+    return load_kept_recipe(path)
 
 
 def _run_settings(composed: ComposedRecipe) -> dict[str, Any]:

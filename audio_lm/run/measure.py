@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 
 from audio_lm.common.env import is_main
 from audio_lm.common.errors import RecipeError
+from audio_lm.common.progress import progress
 from audio_lm.config.schema import Recipe
 from audio_lm.data.mixture.schedule import Cursor
-from audio_lm.data.progress import progress
 from audio_lm.fault_tolerance.processes import end_data_workers
 from audio_lm.pipeline.benchmark_data import check_benchmarks
 from audio_lm.pipeline.model import build_audio_lm, rates_of

@@ -18,9 +18,9 @@ from audio_lm.checkpoints.state import frozen_digests
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main, local_rank, rank, world_size
 from audio_lm.common.errors import DataError
+from audio_lm.common.progress import progress
 from audio_lm.config.schema import Recipe
 from audio_lm.data.datamodule import MixtureDataModule, packs_of
-from audio_lm.data.progress import progress
 from audio_lm.data.reference import UNREADABLE, Chunk, ReferenceTable, Values, chunks_of
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pipeline.stage_pairs import StagePairs

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audio_lm.common.env import is_main
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import write_bytes, write_text
 from audio_lm.config.schema import Recipe
@@ -91,7 +90,7 @@ def report_runs(
     compared = comparison(reports)
     if as_json:
         console.print(_json(reports, compared), end="", soft_wrap=True, markup=False, highlight=False)
-        console = Console(stderr=True, quiet=not is_main())
+        console = run_console(is_stderr=True)
     for report in reports if not as_json else ():
         if len(reports) > 1:
             console.print(report.name, style="bold", highlight=False)

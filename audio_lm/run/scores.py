@@ -9,6 +9,7 @@ from rich.console import Console
 
 from audio_lm.common.errors import DataError, ProgramError, UserError
 from audio_lm.common.files import report_unreadable
+from audio_lm.common.progress import progress
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.breakdown import Breakdown, breakdown_of, write_breakdown
 from audio_lm.evaluation.config import BASE, MAJORITY, UNTRAINED, BenchmarkConfig
@@ -32,6 +33,8 @@ from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.goodput import goodput_lines
 from audio_lm.run.open import open_run
+
+MIN_ANSWERS = 2_000  # fewer are scored in a second or two, and show no progress
 
 
 def open_results(path: Path) -> tuple[Recipe, RunFolder]:
@@ -103,29 +106,41 @@ def _with_intervals(rows: Sequence[Row], recipe: Recipe, answers: Path) -> Itera
         for name in dict.fromkeys(row.benchmark for row in rows)
     }
     judged = read_judgements(answers.parent / FOLDER)
-    for row in rows:
-        if row.metric == JUDGE_SCORE:
-            scores = judged[row.benchmark].groups["all"] if row.benchmark in judged else None
-            yield replace(row, interval=(scores.low, scores.high) if scores else None)
-            continue
-        of_metric = {control: scored(found, row.metric) for control, found in kept[row.benchmark].items()}
-        ours = of_metric.pop("", None)
-        interval = ours.interval() if ours else None
-        if ours is None or interval is None:
-            yield row
-            continue
-        differences = {control: ours.compare(other) for control, other in of_metric.items() if other}
-        yield replace(
-            row,
-            interval=(interval.low, interval.high),
-            detectable=interval.detectable if interval.deviation else None,
-            units=f"{interval.num_units} {units_of(ours.predictions).kind}",
-            shadows={
-                control: Shadow(found.other, found.interval.low, found.interval.high)
-                for control, found in differences.items()
-                if found is not None
-            },
-        )
+    num_answers = {name: sum(map(len, found.values())) for name, found in kept.items()}
+    total = sum(num_answers[row.benchmark] for row in rows)
+    with progress("intervals", total=total, what="answers", min_total=MIN_ANSWERS) as advance:
+        for row in rows:
+            if row.metric == JUDGE_SCORE:
+                scores = judged[row.benchmark].groups["all"] if row.benchmark in judged else None
+                yield replace(row, interval=(scores.low, scores.high) if scores else None)
+            else:
+                yield _with_interval(row, kept[row.benchmark])
+            advance(num_answers[row.benchmark])
+
+
+def _with_interval(row: Row, kept: Mapping[str, list[Prediction]]) -> Row:
+    """Row with the interval of its score and the differences to controls, where they are defined.
+
+    Args:
+        kept: answers of each control; under the empty name, those to the questions themselves.
+    """
+    of_metric = {control: scored(found, row.metric) for control, found in kept.items()}
+    ours = of_metric.pop("", None)
+    interval = ours.interval() if ours else None
+    if ours is None or interval is None:
+        return row
+    differences = {control: ours.compare(other) for control, other in of_metric.items() if other}
+    return replace(
+        row,
+        interval=(interval.low, interval.high),
+        detectable=interval.detectable if interval.deviation else None,
+        units=f"{interval.num_units} {units_of(ours.predictions).kind}",
+        shadows={
+            control: Shadow(found.other, found.interval.low, found.interval.high)
+            for control, found in differences.items()
+            if found is not None
+        },
+    )
 
 
 def _kept_answers(folder: Path, name: str, benchmark: BenchmarkConfig) -> dict[str, list[Prediction]]:
@@ -181,8 +196,12 @@ def rescore(path: Path, console: Console | None = None, *, details: bool = False
     """Score the kept answers again, including those of baselines, and write the files of their parts again."""
     recipe, folder = open_results(path)
     write_scores(folder.scores, _scores_of_answers(recipe, folder) | judge_scores(folder.path))
-    for parts, benchmark in _breakdowns(recipe, folder):
-        write_breakdown(folder.predictions, parts, metrics=benchmark.metrics)
+    files = [predictions_path(folder.predictions, name) for name in _answered(recipe, folder)]
+    total = sum(map(_num_lines, files))
+    with progress("speakers and labels", total=total, what="answers", min_total=MIN_ANSWERS) as advance:
+        for parts, benchmark in _breakdowns(recipe, folder):
+            write_breakdown(folder.predictions, parts, metrics=benchmark.metrics)
+            advance(parts.num_clips)
     report(path, console, details=details)
 
 
@@ -244,24 +263,39 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
     """
     scores: dict[str, float] = {}
     definitions = read_definitions(folder.predictions)
-    for name, benchmark in recipe.evaluation.benchmarks.items():
-        for baseline in ("", UNTRAINED, BASE, *map(guard_prefix, (BASE, *recipe.stages))):
-            kept = predictions_path(folder.predictions / baseline, name)
-            if not kept.is_file():
-                continue
+    kept = [*_kept_files(recipe, folder)]
+    total = sum(_num_lines(path) for _, _, path in kept)
+    with progress("scoring", total=total, what="answers", min_total=MIN_ANSWERS) as advance:
+        for name, baseline, path in kept:
+            benchmark = recipe.evaluation.benchmarks[name]
             try:
-                predictions = _some_predictions(kept, name)
+                predictions = _some_predictions(path, name)
                 scores |= scores_of(name, benchmark, predictions, baseline)
                 definition = definitions.get(name)
                 if not baseline:
                     scores |= _scores_of_controls(name, benchmark, folder)
                 if not baseline and definition is not None and definition.majority is not None:
                     scores |= majority_scores(name, benchmark, predictions, definition.majority.answer)
+                advance(len(predictions))
             except DataError as error:
                 if not is_tolerant:
                     raise
-                report_unreadable(kept, str(error))
+                report_unreadable(path, str(error))
     return scores
+
+
+def _kept_files(recipe: Recipe, folder: RunFolder) -> Iterator[tuple[str, str, Path]]:
+    """Benchmark, baseline (or empty) and file of all answers that are kept, without those of controls."""
+    for name in recipe.evaluation.benchmarks:
+        for baseline in ("", UNTRAINED, BASE, *map(guard_prefix, (BASE, *recipe.stages))):
+            path = predictions_path(folder.predictions / baseline, name)
+            if path.is_file():
+                yield name, baseline, path
+
+
+def _num_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def _some_predictions(path: Path, name: str) -> list[Prediction]:

@@ -219,8 +219,8 @@ def submit(path: Path) -> str:
     """
     if shutil.which("sbatch") is None:
         raise UserError(
-            f"{path} is written, but sbatch is not on PATH; expected a login node of a SLURM cluster; copy the file there, "
-            f"or add --dry-run"
+            f"{path} is written, but sbatch is not on PATH -- expected a login node of a SLURM cluster -- copy the file there "
+            f"and pass it to sbatch"
         )
     done = subprocess.run(["sbatch", str(path)], capture_output=True, text=True, check=False)
     if done.returncode:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.progress import progress
 from audio_lm.common.rng import random_for
-from audio_lm.data.progress import progress
 from audio_lm.model.weights.average import load_average
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.data import build_data

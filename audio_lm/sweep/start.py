@@ -50,6 +50,22 @@ def open_sweep(
     return ledger
 
 
+def find_first_trials(
+    file: str, typed: Sequence[str], *, out: Path | None = None, trusts_code: bool = False
+) -> tuple[SweepFacts, Path, int]:
+    """Facts, folder and number of trials of the ledger that ``open_sweep`` would create; nothing is written.
+
+    Raises:
+        UserError: the file or its recipe has problems, or its data are not prepared.
+    """
+    from audio_lm.sweep.design import first_trials
+    from audio_lm.sweep.load import load_sweep
+
+    sweep = load_sweep(file, typed, trusts_code=trusts_code, prepares=False)
+    facts = _facts_of(sweep, file, typed, trusts_code=trusts_code)
+    return facts, (out or sweep.folder).absolute(), len(first_trials(sweep))
+
+
 def open_paired_seeds(
     file: str,
     typed: Sequence[str],

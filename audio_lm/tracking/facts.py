@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from audio_lm.common.markdown_table import markdown_cell, markdown_table
 from audio_lm.tracking.event_log.names import shorten
 
 MAX_NAME_LENGTH = 100
@@ -141,14 +142,16 @@ class RunFacts:
             summaries: scores so far, under their names in MLflow.
         """
         changed = ", ".join(f"{name}={value}" for name, value in self.settings.items())
-        first = f"Recipe **{self.recipe}**" + (f" with **{_cell(changed)}**" if changed else ", unchanged")
+        first = f"Recipe **{self.recipe}**" + (
+            f" with **{markdown_cell(changed)}**" if changed else ", unchanged"
+        )
         return self._note([first, *self.words], self.stages, summaries)
 
     def stage_note(self, name: str, summaries: Mapping[str, float]) -> str:
         """Description of a stage in Markdown; see ``recipe_note``."""
         stages = tuple(stage for stage in self.stages if stage.name == name)
         steps = [f"{stage.steps} steps" for stage in stages]
-        first = f"Stage **{name}** of {_cell(self.run_name())}"
+        first = f"Stage **{name}** of {markdown_cell(self.run_name())}"
         known = {benchmark for stage in stages for benchmark in stage.benchmarks}
         own = {key: value for key, value in summaries.items() if not known.isdisjoint(key.split("/"))}
         return self._note([first, *steps], stages, own)
@@ -167,8 +170,8 @@ class RunFacts:
         mixture = [[stage.name, *_task_cells(each)] for stage in stages for each in stage.tasks]
         sections = [
             "  \n".join(line for line in words if line),
-            markdown_table(heading, scores),
-            markdown_table(MIXTURE, mixture),
+            markdown_table([heading, *scores], num_text_columns=2),
+            markdown_table([MIXTURE, *mixture], num_text_columns=2),
         ]
         return "\n\n".join(section for section in sections if section)
 
@@ -205,14 +208,6 @@ def is_score(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith("tracking/")
 
 
-def markdown_table(heading: Cells, rows: Sequence[Cells], *, num_texts: int = 2) -> str:
-    """Table in Markdown, first columns of text, then numbers; empty without rows."""
-    if not rows:
-        return ""
-    rule = [*["---"] * num_texts, *["---:"] * (len(heading) - num_texts)]
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in (heading, rule, *rows))
-
-
 def _scores_in(summaries: Mapping[str, float]) -> Iterator[tuple[tuple[str, str, str], float]]:
     """Yield baseline, or nothing, benchmark and metric of each score, and its value."""
     for name, value in summaries.items():
@@ -225,10 +220,6 @@ def _scores_in(summaries: Mapping[str, float]) -> Iterator[tuple[tuple[str, str,
 def _task_cells(each: TaskFacts) -> Cells:
     realised = "" if each.realised_share is None else f"{100 * each.realised_share:.1f} %"
     return [each.task, f"{each.weight:g}", f"{100 * each.planned_share:.1f} %", realised]
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _number(value: float | None) -> str:

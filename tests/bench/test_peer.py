@@ -4,7 +4,7 @@ import torch
 from audio_lm.bench.batches import make_batches
 from audio_lm.bench.peer import build_peer, peer_batch, values_by_peer_name
 from audio_lm.bench.step import Bench, build_ours
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
 from tests.bench.test_step import MODEL
 
 CPU = torch.device("cpu")

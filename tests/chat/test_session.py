@@ -9,8 +9,8 @@ import soundfile
 from audio_lm.chat.conversation import ChatOptions
 from audio_lm.chat.session import ChatSession
 from audio_lm.common.errors import DataError, UserError
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.model.decoder.sampling import SamplingConfig
 from audio_lm.prompts.encode import encode

@@ -12,10 +12,11 @@ from audio_lm.checkpoints.discovery import (
     remove_unfinished,
     valid_checkpoints,
 )
-from audio_lm.checkpoints.manifest import FILE, FORMAT, PROGRESS, CheckpointManifest, write_manifest
+from audio_lm.checkpoints.manifest import FORMAT, PROGRESS, CheckpointManifest, write_manifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.safe_reader import METADATA
 from audio_lm.common.errors import CheckpointError
+from audio_lm.common.seals import FILE
 from tests.checkpoints.tiny import Training, assert_equal, write
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -12,10 +12,10 @@ from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 from torch.distributed.checkpoint.state_dict_loader import load as stock_load
 
 from audio_lm.checkpoints.discovery import Checkpoint, find_checkpoint
-from audio_lm.checkpoints.manifest import FILE, CheckpointManifest, read_manifest, write_manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest, read_manifest, write_manifest
 from audio_lm.checkpoints.safe_reader import METADATA, PlainPlanner, RestrictedReader, metadata_of
 from audio_lm.common.errors import CheckpointError
-from audio_lm.common.seals import seal_of
+from audio_lm.common.seals import FILE, seal_of
 from tests.checkpoints.tiny import Training, write
 
 

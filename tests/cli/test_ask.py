@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,12 @@ def test_labels_are_pairs():
     }
     with pytest.raises(UserError, match="expected name=value"):
         parse_labels(["de"])
+
+
+def test_json_has_the_clips_and_the_answer_of_every_question(whole_run, clip, capfd):
+    assert run("ask", whole_run.path, clip, clip, "--task", "sec", "--max-new-tokens", 6, "--json") == 0
+    first, second = json.loads(capfd.readouterr().out)
+    assert first == second
+    assert (first["paths"], first["task"]) == ([clip], "sec")
+    assert run("ask", whole_run.path, clip, "--task", "sec", "--max-new-tokens", 6) == 0
+    assert capfd.readouterr().out == first["text"] + "\n"

@@ -1,4 +1,6 @@
 import json
+import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,22 @@ def test_a_file_of_another_system_is_scored_and_options_of_the_other_form_are_re
     assert "--details has no effect on a file" in details
     assert "--metrics has no effect on a run" in metrics
     assert "absent.json does not exist" in absent
+
+
+def test_json_is_all_that_an_evaluation_prints_to_stdout(whole_run, tmp_path, capfd):
+    folder = shutil.copytree(whole_run.path, tmp_path / "run")
+    assert run("evaluate", folder, "--json") == 0
+    output = capfd.readouterr()
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores.keys() >= json.loads(whole_run.scores.read_text()).keys()
+    assert json.loads(output.out) == {"model": str(folder), "scores": scores}
+    assert f"scores: {folder / 'scores.json'}" in output.err, "notes"
+
+
+def test_json_of_clips_that_are_named_has_the_scores_of_the_folder(whole_run, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(
+        "audio_lm.run.evaluate_model.evaluate_model", lambda *_, **__: {"mine/wer": math.inf, "mine/cer": 0.5}
+    )
+    assert run("evaluate", whole_run.path, "--source", "mine/all-test", "--task", "asr", "--json") == 0
+    scores = json.loads(capfd.readouterr().out)["scores"]
+    assert scores == {"mine/wer": None, "mine/cer": 0.5}

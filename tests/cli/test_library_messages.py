@@ -6,6 +6,7 @@ import warnings
 import pytest
 
 from audio_lm.cli.library_messages import LIGHTNING, silence_libraries
+from tests.cli.command import run
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +62,26 @@ def test_no_level_of_lightning_is_changed_by_an_import():
         for text in (program, plain)
     ]
     assert printed[0] == printed[1]
+
+
+def test_own_warnings_are_plain_lines_also_where_a_library_has_set_up_the_root_logger(
+    tmp_path, monkeypatch, capsys
+):
+    root, own = logging.getLogger(), logging.getLogger("audio_lm")
+    theirs = logging.StreamHandler(sys.stderr)
+    theirs.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    root.addHandler(theirs)
+
+    def warn(*_, **__):
+        logging.getLogger("audio_lm.run.list_runs").warning("one run is damaged")
+
+    monkeypatch.setattr("audio_lm.run.list_runs.print_runs", warn)
+    try:
+        warn()
+        assert capsys.readouterr().err == "WARNING:audio_lm.run.list_runs:one run is damaged\n", "the control"
+        assert run("runs", tmp_path) == 0
+        assert capsys.readouterr().err == "one run is damaged\n"
+    finally:
+        root.removeHandler(theirs)
+    assert own.propagate
+    assert not own.handlers

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from audio_lm.sweep.ledger import Ledger
+from audio_lm.sweep.start import open_paired_seeds
 from tests.cli.command import run
 from tests.sweep.real_sweep import write_sweep
 from tests.sweep.toy_sweep import open_toy_sweep, toy_worker
@@ -27,18 +28,27 @@ def test_a_folder_without_a_sweep_is_one_sentence(tmp_path, capsys, command):
     assert "holds no sweep" in capsys.readouterr().err
 
 
-def test_submit_writes_an_array_and_the_ledger_without_submitting(
+def test_submit_writes_an_array_and_the_ledger_which_a_dry_run_only_prints(
     tmp_path, capsys, small_recipe, small, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     path = write_sweep(tmp_path, small_recipe)
+    before = {*tmp_path.rglob("*")}
     assert run("sweep", "submit", path, "--workers", "3", "--dry-run") == 0
+    output = capsys.readouterr()
+    assert {*tmp_path.rglob("*")} == before, "nothing is written"
+    monkeypatch.setenv("PATH", "")
+    assert run("sweep", "submit", path, "--workers", "3") == 2
+    assert "sbatch is not on PATH" in capsys.readouterr().err
     (script,) = tmp_path.glob("real-*.sbatch")
-    assert capsys.readouterr().out.strip() == script.name
-    assert "#SBATCH --array=0-2\n" in script.read_text()
+    assert script.read_text() == output.out
+    assert "#SBATCH --array=0-2\n" in output.out
     (folder,) = (tmp_path / "sweeps").iterdir()
-    assert str(folder) in script.read_text()
+    assert str(folder) in output.out
     assert len(Ledger(folder).state().trials) == 6
+    ledger, written = output.err.splitlines()[-2:]
+    assert ledger.startswith(f"would write {folder}: 6 runs in")
+    assert written == f"would write {script.name}, and pass it to sbatch:"
 
 
 def test_a_file_without_a_command_is_run(tmp_path, capsys):
@@ -76,8 +86,14 @@ def test_a_sweep_runs_to_its_end_and_a_second_start_has_nothing_to_do(
 
 @pytest.mark.slow
 def test_paired_seeds_are_measured_by_a_command(tmp_path, capsys, small_recipe, small, monkeypatch):
-    """Twelve real runs of two steps."""
+    """Four real runs of two steps: two mixtures, each with the same two seeds."""
     monkeypatch.chdir(tmp_path)
+    # Two of the six seeds, as many as a variance needs.
+    monkeypatch.setattr("audio_lm.sweep.paired_seeds.MIN_PAIRS", 2)
+    monkeypatch.setattr(
+        "audio_lm.sweep.start.open_paired_seeds",
+        lambda file, typed, num_seeds, **options: open_paired_seeds(file, typed, num_seeds - 4, **options),
+    )
     path = write_sweep(tmp_path, small_recipe)
     short = [
         "stages.pretrain.steps=2",
@@ -88,5 +104,13 @@ def test_paired_seeds_are_measured_by_a_command(tmp_path, capsys, small_recipe, 
     path.write_text(path.read_text().replace("  events/acc: {direction: max, weight: 0}\n", ""))
     assert run("bench", "sweep-noise", path, *short, "--workers", "2", "--json") == 0
     (found,) = json.loads(capsys.readouterr().out)
-    assert (found["metric"], found["num_pairs"]) == ("val_loss/sec", 6)
-    assert 0 <= found["ratio"] < 4
+    assert (found["metric"], found["num_pairs"]) == ("val_loss/sec", 2)
+    (folder,) = (tmp_path / "sweeps").iterdir()
+    values = {name: one.values["val_loss/sec"] for name, one in Ledger(folder).state().trials.items()}
+    assert {name: one.trial.seed for name, one in Ledger(folder).state().trials.items()} == {
+        "000": 0, "001": 0, "002": 1, "003": 1
+    }  # fmt: skip
+    differences = [values["000"] - values["001"], values["002"] - values["003"]]
+    assert found["effect"] == pytest.approx(sum(differences) / 2, abs=1e-9)
+    assert found["paired"] == pytest.approx((differences[0] - differences[1]) ** 2 / 2, abs=1e-9)
+    assert 0 <= found["ratio"] <= 2

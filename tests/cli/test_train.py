@@ -52,12 +52,25 @@ def test_ctrl_c_exits_with_130_and_a_remedy(monkeypatch, capsys):
     assert "audio-lm: stopped at step 3 of stage 'chat'; resume=auto continues" in capsys.readouterr().err
 
 
-def test_a_dry_run_writes_the_job_script_only(small_recipe, tmp_path, monkeypatch, capsys):
+def test_a_dry_run_prints_the_job_script_that_is_written_and_submitted_without_it(
+    small_recipe, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    assert run("submit", small_recipe, "seed=1", "--dry-run", "--nodes", 2, "--sbatch=--qos=long") == 0
+    options = ("--nodes", 2, "--sbatch=--qos=long")
+    assert run("submit", small_recipe, "seed=1", *options, "--dry-run") == 0
+    output = capsys.readouterr()
+    assert output.err == "would write small.sbatch, and pass it to sbatch:\n"
+    assert "#SBATCH --qos=long" in output.out
+    assert not list(tmp_path.iterdir()), "nothing is written"
+    fake = tmp_path / "bin" / "sbatch"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho Submitted $1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+    assert run("submit", small_recipe, "seed=1", *options) == 0
+    assert capsys.readouterr().out == "Submitted small.sbatch\n"
     path = tmp_path / "small.sbatch"
-    assert capsys.readouterr().out.strip() == path.name
-    assert "#SBATCH --qos=long" in path.read_text()
+    assert path.read_text() == output.out
     assert path.stat().st_mode & 0o100
 
 

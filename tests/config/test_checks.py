@@ -196,8 +196,8 @@ def test_trust_code_is_passed_to_the_ranks_and_the_slurm_job(work, capsys, monke
     with pytest.raises(SystemExit):
         main(["train", str(path), "--trust-code"])
     assert "--trust-code" in calls[0]
-    assert run("submit", path, "--trust-code", "--dry-run", "--file", work / "job") == 0
-    assert " --trust-code " in (work / "job").read_text()
+    assert run("submit", path, "--trust-code", "--dry-run") == 0
+    assert " --trust-code " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from audio_lm.common.audio_units import frames_in, tokens_in
 from audio_lm.common.errors import UserError
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.export.hugging_face import export_model, tokenizer_json
 from audio_lm.export.merge import HEAD, WORDS, merge_weights
 from audio_lm.model.build import build_model

@@ -14,9 +14,10 @@ import soundfile
 import torch
 
 from audio_lm.common.audio_units import frames_in, tokens_in
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
-from audio_lm.data.manifest.cuts import labels_of, read_cuts
+from audio_lm.data.example import Example
+from audio_lm.data.manifest.cuts import read_cuts
+from audio_lm.data.manifest.labels import labels_of
+from audio_lm.data.packs import pack_examples
 from audio_lm.export.hugging_face import export_model
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.decoder.generate import greedy_decode
@@ -25,7 +26,7 @@ from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import render_chat
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.run.evaluate import kept_vocabulary, open_run
+from audio_lm.run.open import kept_vocabulary, open_run
 
 NUM_QUESTIONS = 8
 MAX_NEW_TOKENS = 24

@@ -12,8 +12,8 @@ from transformers import (
 )
 
 from audio_lm.common.audio_units import frames_in, tokens_in
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
 from audio_lm.prompts.tokenizer import train_tokenizer
 

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from audio_lm.data.collate import Collator, pack_examples
-from audio_lm.data.examples import Example, ExampleMaker, with_example
+from audio_lm.data.collate import Collator
+from audio_lm.data.example import Example
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.build import build_model
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from tests.conftest import TINY

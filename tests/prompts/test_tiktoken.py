@@ -7,14 +7,9 @@ import pytest
 from tokenizers import Regex, pre_tokenizers
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.prompts.tiktoken import (
-    FILE_NAME,
-    SPECIAL_TOKENS,
-    WORD_PATTERN,
-    qwen_audio_tokenizer,
-    read_ranks,
-)
+from audio_lm.prompts.tiktoken import FILE_NAME, SPECIAL_TOKENS, qwen_audio_tokenizer, read_ranks
 from audio_lm.prompts.tokenizer import load_tokenizer
+from audio_lm.prompts.tokenizer_json import WORD_PATTERN
 from audio_lm.prompts.vocabulary import AUDIO_TOKENS, Vocabulary
 
 TEXTS = (

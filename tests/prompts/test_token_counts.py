@@ -7,8 +7,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from audio_lm.prompts import token_counts
-from audio_lm.prompts.tiktoken import WORD_PATTERN
 from audio_lm.prompts.token_counts import ASCII_WORD, TokenCounter
+from audio_lm.prompts.tokenizer_json import WORD_PATTERN
 from tests.prompts.fixtures import small_vocabulary
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=30)

@@ -109,3 +109,10 @@ def test_spoilt_answers_are_refused_by_file_and_the_scores_stay(whole_run, tmp_p
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(message, line), line
     assert (folder / "scores.json").read_bytes() == before
+
+
+def test_scoring_many_answers_again_shows_its_progress(evaluation, console, monkeypatch, shown_progress):
+    monkeypatch.setattr("audio_lm.run.scores.MIN_ANSWERS", 5)
+    rescore(evaluation, console)
+    parts = ("scoring", "speakers and labels", "intervals")
+    assert shown_progress() == [f"{part}  5/5 answers" for part in parts]

@@ -87,7 +87,7 @@ def test_torchrun_gets_only_options_that_it_has(script, monkeypatch):
 
 def test_without_sbatch_the_error_has_a_remedy(script, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"sbatch is not on PATH.*--dry-run"):
+    with pytest.raises(UserError, match=r"sbatch is not on PATH.*copy the file there"):
         submit(script())
 
 

@@ -4,9 +4,9 @@ from scipy.optimize import minimize
 
 from audio_lm.sweep.objective import Objective
 from audio_lm.sweep.optimum import Pull, find_optimum, solve_log_linear
-from audio_lm.sweep.regression.log_linear import LogLinearModel
+from audio_lm.sweep.regression.log_linear import LogLinear, LogLinearModel
 from audio_lm.sweep.regression.points import Encoding, Points
-from audio_lm.sweep.regression.surface import LeftOut, LogLinear, MetricSurface, _Trials
+from audio_lm.sweep.regression.surface import LeftOut, MetricSurface, _Trials
 
 FREE = np.tile([0.0, 1.0], (3, 1))
 SLOPES = np.array([[-3.0, 0.0, 0.5], [0.5, -2.0, 0.0], [0.2, 0.3, -1.0]])

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from audio_lm.bench.gpu.parts import STEP_PARTS
+from audio_lm.common.markdown_table import markdown_table
 
 MISSING = "-"
 GIB = 2**30
@@ -131,8 +132,7 @@ def _demo(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [names, ["---"] * len(names), *rows]
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines]
+    return markdown_table([names, *rows]).splitlines()
 
 
 def _text(value: Any) -> str:

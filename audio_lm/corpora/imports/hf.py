@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
+from audio_lm.common.progress import progress
 from audio_lm.corpora.imports.audio_copy import AudioCopy
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.imports.hf_dataset import HfDataset, open_dataset
 from audio_lm.corpora.imports.table import AUDIO, AUDIO_COLUMNS, import_rows
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.data.progress import progress
 
 NAME = "hf"
 MIN_ROWS = 500  # fewer rows show no progress

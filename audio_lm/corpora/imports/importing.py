@@ -12,6 +12,7 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import partial_folder, sync_file
 from audio_lm.common.languages import language_code
 from audio_lm.common.names import check_name, is_name
+from audio_lm.common.progress import progress
 from audio_lm.common.protocols import Report
 from audio_lm.common.source_name import split_subset
 from audio_lm.corpora.channels import check_choice
@@ -19,6 +20,7 @@ from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.registry import check_options, find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
+from audio_lm.corpora.published.base import MIN_CLIPS
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.length_cache import cache_path
@@ -60,8 +62,11 @@ def import_file(
     listing = ImportListing(folder, corpus, skip_bad=options.skip_bad)
     data_format.read(path, listing, options)
     measured = _measure(list(listing.files), cache_path(data_dir / CACHE, f"{corpus}/{subset_split}"))
-    writer = ImportWriter(folder, corpus, channel=channel, measured=measured, skip_bad=options.skip_bad)
-    data_format.read(path, writer, options)
+    with progress("reading clips", total=listing.num_added, what="clips", min_total=MIN_CLIPS) as advance:
+        writer = ImportWriter(
+            folder, corpus, channel=channel, measured=measured, skip_bad=options.skip_bad, advance=advance
+        )
+        data_format.read(path, writer, options)
     if not writer.num_cuts:
         reasons = [*writer.all_notes(), f"{writer.num_left_out} clips are under 30 ms"]
         raise DataError(

@@ -17,6 +17,7 @@ from lhotse.utils import fastcopy
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, Seconds
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
+from audio_lm.common.protocols import Advance, ignore_advance
 from audio_lm.corpora.channels import AVERAGE, Choice
 from audio_lm.corpora.imports.bad_lines import BadLines
 from audio_lm.corpora.imports.splitting import SplitBy, split_cuts
@@ -50,13 +51,14 @@ class ImportWriter(CutSetWriter):
         channel: Choice = AVERAGE,
         measured: Mapping[Path, AudioMeasurement | str] | None = None,
         skip_bad: int = 0,
+        advance: Advance = ignore_advance,
     ) -> None:
         """Start with no cuts.
 
         Args:
             skip_bad: bad rows that are left out instead of stopping the import.
         """
-        super().__init__(folder, corpus, channel=channel, measured=measured)
+        super().__init__(folder, corpus, channel=channel, measured=measured, advance=advance)
         self.notes: list[str] = []
         self.bad = BadLines(skip_bad)
         self.num_without_language = 0
@@ -93,6 +95,7 @@ class ImportWriter(CutSetWriter):
         Raises:
             DataError: a file is unusable or differs from its recording, or the id is a duplicate.
         """
+        self._count()
         custom = cut.custom or {}
         if cut.has_recording:
             cut = fastcopy(cut, recording=self._with_measured_length(cut.recording))
@@ -264,6 +267,7 @@ class ImportWriter(CutSetWriter):
         return path
 
     def _add_text(self, subset_split: str, cut_id: str, labels: Mapping[str, Any]) -> None:
+        self._count()
         self._reserve_id(cut_id)
         seconds = 1 / TOKENS_PER_SECOND
         labels = {**labels, "honesty": dict.fromkeys(labels, "declared")}
@@ -318,6 +322,7 @@ class ImportListing(AudioListing, ImportWriter):
 
     def add_cut(self, subset_split: str, cut: DataCut) -> None:
         """Collect the files of a cut."""
+        self._count()
         recordings = [cut.recording] if cut.has_recording else []
         recordings += [cut.custom[name] for name in recording_fields(cut.custom or {})]
         self.files |= {Path(source.source): None for one in recordings for source in one.sources}

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders, read_json_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders
+from audio_lm.corpora.published.json_rows import read_json_rows
 from audio_lm.evaluation.judge.questions import AIR_BENCH_GROUPS
 
 FOUNDATION, CHAT = "Foundation", "Chat"

@@ -5,7 +5,7 @@ Audio files are not copied; manifests contain absolute paths into the publisher'
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from audio_lm.common.audio_units import (
     Seconds,
 )
 from audio_lm.common.errors import DataError
-from audio_lm.common.protocols import Report
+from audio_lm.common.progress import progress
+from audio_lm.common.protocols import Advance, Report, ignore_advance
 from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, select_channels, selections
 from audio_lm.corpora.delimited import read_records, record_dict
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
@@ -35,6 +36,7 @@ from audio_lm.data.manifest.shar import file_holding
 # By which a segment may start past the end of its file; segments of published corpora are known to be off.
 MAX_START_OVERSHOOT: Seconds = 0.5
 MIN_SECONDS: Seconds = MIN_FRAMES * SAMPLES_PER_FRAME / SAMPLES_PER_SECOND
+MIN_CLIPS = 2_000  # fewer take no second, and show no progress
 
 
 @dataclass(frozen=True)
@@ -109,17 +111,21 @@ class CutSetWriter:
         *,
         channel: Choice = AVERAGE,
         measured: Mapping[Path, AudioMeasurement | str] | None = None,
+        advance: Advance = ignore_advance,
     ) -> None:
         """Start with no cuts.
 
         Args:
             channel: selection for files with several channels.
             measured: results of ``measure_files``; other files are measured when they are added.
+            advance: called with the number of clips that were added, one by one.
         """
         self.folder = folder
         self.corpus = corpus
         self.channel = channel
         self.num_left_out = 0
+        self.num_added = 0
+        self._advance = advance
         self._measured = dict(measured or {})
         self._without_audio: list[str] = []
         self._cuts: dict[str, list[DataCut]] = {}
@@ -161,7 +167,12 @@ class CutSetWriter:
         clip = NewCut(
             cut_id, audio, labels, start, duration, more_audio, rejected_audio, units, honesty or self.honesty
         )
+        self._count()
         self._add(subset_split, clip)
+
+    def _count(self) -> None:
+        self.num_added += 1
+        self._advance(1)
 
     def _add(self, subset_split: str, clip: NewCut) -> None:
         if not self.has_own_labels:
@@ -221,9 +232,14 @@ class CutSetWriter:
         if not self._cuts:
             raise DataError(f"{self.corpus}: no clip was found; is the layout the publisher's?")
         for subset_split, cuts in self._cuts.items():
-            with (self.folder / f"{subset_split}.jsonl").open("w", encoding="utf-8") as manifest:
+            shown = progress(f"writing {subset_split}", total=len(cuts), what="clips", min_total=MIN_CLIPS)
+            with (
+                shown as advance,
+                (self.folder / f"{subset_split}.jsonl").open("w", encoding="utf-8") as file,
+            ):
                 for cut in cuts:
-                    manifest.write(json.dumps(cut.to_dict(), ensure_ascii=False) + "\n")
+                    file.write(json.dumps(cut.to_dict(), ensure_ascii=False) + "\n")
+                    advance(1)
             hours = sum(cut.duration for cut in cuts) / 3600
             long = sum(cut.duration > MAX_SECONDS for cut in cuts)
             note = f", {long} of them over {MAX_SECONDS:.0f} s" if long else ""
@@ -301,8 +317,10 @@ class PublishedCorpus:
         self.read(source, listing)
         # For missing files, the writer names the clip.
         files = [path for path in listing.files if path.is_file()]
-        writer = CutSetWriter(folder, self.name, measured=measure_files(files))
-        self.read(source, writer)
+        measured = measure_files(files)
+        with progress("reading clips", total=listing.num_added, what="clips", min_total=MIN_CLIPS) as advance:
+            writer = CutSetWriter(folder, self.name, measured=measured, advance=advance)
+            self.read(source, writer)
         writer.close(report)
 
     def _find_source(self, settings: PublishedSettings, downloads: Path, report: Report) -> Path:
@@ -373,28 +391,4 @@ def read_table_rows(
             rows.append(record_dict(names, cells))
         except DataError as error:
             raise DataError(f"{path}:{line}: {error}") from error
-    return rows
-
-
-def read_json_rows(path: Path, required: Collection[str]) -> list[dict[str, Any]]:
-    """Read the rows of a JSON file that is a list of objects.
-
-    Args:
-        required: keys of every row.
-
-    Raises:
-        DataError: the file is malformed, or a row lacks a key; names the row.
-    """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is not JSON ({error}); download it again") from error
-    if not isinstance(rows, list):
-        raise DataError(
-            f"{path} contains a {type(rows).__name__} -- expected a list of rows; download it again"
-        )
-    for number, row in enumerate(rows, start=1):
-        values = row if isinstance(row, dict) else {}
-        if missing := [key for key in required if values.get(key) in (None, "")]:
-            raise DataError(f"{path}: row {number} has no {', '.join(missing)}; repair the row")
     return rows

@@ -5,19 +5,28 @@ An interrupted download resumes if the server supports range requests.
 
 import hashlib
 import http.client
+import io
 import shutil
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import partial_folder, put_folder, sync_file
-from audio_lm.common.protocols import Report
+from audio_lm.common.progress import progress
+from audio_lm.common.protocols import Advance, Report
 
 TIMEOUT_SECONDS = 30
+MEGABYTE = 10**6
+MIN_MEGABYTES = 20  # of an archive; less is short work
+CHUNK_BYTES = 2**18
 
 
 @dataclass(frozen=True)
@@ -75,12 +84,15 @@ def unpack(path: Path, folder: Path, report: Report) -> Path:
     report(f"unpacking {path.name}")
     try:
         with partial_folder(folder) as partial:
-            if zipfile.is_zipfile(path):
-                shutil.unpack_archive(path, partial, format="zip")
-            else:
-                shutil.unpack_archive(path, partial, format="tar", filter="data")
+            is_zip = zipfile.is_zipfile(path)
+            with _shown(f"unpacking {path.name}", path) as file:
+                if is_zip:
+                    _unpack_zip(file, partial)
+                else:
+                    with tarfile.open(fileobj=file) as archive:
+                        archive.extractall(partial, filter="data")
             put_folder(partial, folder)
-    except (shutil.ReadError, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise DataError(
             f"{path} is not a complete archive ({error}) -- delete it and run the command again"
         ) from error
@@ -100,9 +112,13 @@ def _fetch(url: str, partial: Path) -> None:
         raise
     with response:
         is_resumed = getattr(response, "status", None) == http.HTTPStatus.PARTIAL_CONTENT
-        with partial.open("ab" if is_resumed else "wb") as file:
-            shutil.copyfileobj(response, file)
         expected = response.headers.get("Content-Length")
+        title, total = f"downloading {partial.stem}", None if expected is None else int(expected) // MEGABYTE
+        shown = progress(title, total=total, what="MB", min_total=MIN_MEGABYTES)
+        with shown as advance, partial.open("ab" if is_resumed else "wb") as file:
+            count = _Megabytes(advance)
+            while chunk := response.read(CHUNK_BYTES):
+                count.add(file.write(chunk))
         written = partial.stat().st_size - (num_bytes if is_resumed else 0)
     if expected is not None and written < int(expected):
         raise http.client.IncompleteRead(b"", int(expected) - written)
@@ -112,10 +128,60 @@ def _check_sum(archive: Archive, partial: Path) -> None:
     for kind, expected in (("md5", archive.md5), ("sha256", archive.sha256)):
         if expected is None:
             continue
-        with partial.open("rb") as file:
+        with _shown(f"checking {partial.stem}", partial) as file:
             found = hashlib.file_digest(file, kind).hexdigest()
         if found != expected:
             partial.unlink()
             raise DataError(
                 f"{archive.url} has {kind} {found} -- expected {expected}; the file was removed, run the command again"
             )
+
+
+def _unpack_zip(file: IO[bytes], folder: Path) -> None:
+    """Unpack a zip archive; members that point outside of the folder are left out, as ``shutil`` does."""
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if member.filename.startswith("/") or ".." in member.filename:
+                continue
+            target = folder / member.filename
+            (target if member.is_dir() else target.parent).mkdir(parents=True, exist_ok=True)
+            if not member.is_dir():
+                with archive.open(member) as source, target.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+
+
+@contextmanager
+def _shown(title: str, path: Path) -> Iterator["io.BufferedReader[_CountedFile]"]:
+    """Open a file whose reading shows progress."""
+    total = path.stat().st_size // MEGABYTE
+    with (
+        progress(title, total=total, what="MB", min_total=MIN_MEGABYTES) as advance,
+        io.BufferedReader(_CountedFile(path, advance), CHUNK_BYTES) as file,
+    ):
+        yield file
+
+
+class _Megabytes:
+    """Count bytes, and advance by whole megabytes."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self._num_bytes = 0
+
+    def add(self, num_bytes: int) -> None:
+        before = self._num_bytes // MEGABYTE
+        self._num_bytes += num_bytes
+        self._advance(self._num_bytes // MEGABYTE - before)
+
+
+class _CountedFile(io.FileIO):
+    """File whose bytes are counted as they are read."""
+
+    def __init__(self, path: Path, advance: Advance) -> None:
+        super().__init__(path)
+        self._count = _Megabytes(advance)
+
+    def readinto(self, buffer: Any, /) -> int:
+        num_bytes = super().readinto(buffer) or 0
+        self._count.add(num_bytes)
+        return num_bytes

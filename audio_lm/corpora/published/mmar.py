@@ -9,8 +9,9 @@ import json
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders, read_json_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders
 from audio_lm.corpora.published.choice_questions import choice_labels, required
+from audio_lm.corpora.published.json_rows import read_json_rows
 
 LINES, LIST = "MMAR-meta.jsonl", "MMAR-meta.json"
 KEYS = ("id", "audio_path", "question", "choices", "answer")

@@ -7,8 +7,9 @@ Source: Sakshi et al., arXiv:2410.19168; https://github.com/Sakshi113/MMAU.
 
 from pathlib import Path
 
-from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders, read_json_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders
 from audio_lm.corpora.published.choice_questions import choice_labels
+from audio_lm.corpora.published.json_rows import read_json_rows
 
 TABLE = "mmau-test-mini.json"
 

@@ -20,8 +20,8 @@ from audio_lm.corpora.published.base import (
     PublishedCorpus,
     Subset,
     find_folders,
-    read_json_rows,
 )
+from audio_lm.corpora.published.json_rows import read_json_rows
 
 SPLITS = {"train": "audio-train", "val": "audio-validation", "test": "audio-test"}
 AUDIO_TYPE = "Audio"

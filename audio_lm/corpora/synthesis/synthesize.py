@@ -12,6 +12,7 @@ from audio_lm.common.chat_endpoint import ChatEndpoint, EndpointConfig
 from audio_lm.common.errors import UserError
 from audio_lm.common.files import write_text
 from audio_lm.common.names import check_name
+from audio_lm.common.progress import progress
 from audio_lm.common.protocols import Report
 from audio_lm.common.source_name import split_source, split_subset
 from audio_lm.corpora.corpus import PREPARED
@@ -21,7 +22,6 @@ from audio_lm.corpora.imports.importing import import_file
 from audio_lm.corpora.synthesis.by_model import RowsByModel
 from audio_lm.corpora.synthesis.clips import read_pools
 from audio_lm.corpora.synthesis.templates import Row, SynthesisConfig, template_rows
-from audio_lm.data.progress import progress
 
 
 def synthesize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.progress import progress
 from audio_lm.common.protocols import Report
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.settings import parse_settings
@@ -23,7 +24,6 @@ from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 from audio_lm.corpora.synthetic.spoken import write_spoken
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.data.progress import progress
 
 VERSION = 2  # increased whenever the same settings give other clips
 MIN_TOTAL = 1000  # clips that take more than a moment

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import UserError
+from audio_lm.common.progress import progress
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
 from audio_lm.data.audio.fingerprints import states_of
 from audio_lm.data.audio.length_cache import LengthCache
 from audio_lm.data.manifest.shar import file_holding, open_source
-from audio_lm.data.progress import progress
 from audio_lm.fault_tolerance.processes import die_with_parent
 
 FEW_FILES = 500  # fewer files are measured in this process

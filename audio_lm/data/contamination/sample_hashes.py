@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.progress import progress
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.errors import AudioError
 from audio_lm.data.audio.fingerprints import state_of
@@ -22,7 +23,6 @@ from audio_lm.data.cache import cached_table
 from audio_lm.data.contamination.places import ClipPlace, places_of
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.data.manifest.shar import open_source
-from audio_lm.data.progress import progress
 
 VERSION = 1  # incremented when the same audio gives another hash
 PROBE: Seconds = 0.05

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
+from audio_lm.common.progress import progress
+from audio_lm.common.protocols import Advance
 from audio_lm.evaluation.prediction_files.differences import NumberOfFile, difference, predictions_of
 from audio_lm.evaluation.prediction_files.format import ReadOptions
 from audio_lm.evaluation.prediction_files.recognize import read_file
@@ -18,6 +20,8 @@ from audio_lm.evaluation.score import metric_inputs
 from audio_lm.evaluation.uncertainty import units_of
 from audio_lm.metrics.bootstrap import Answers, ClipResults, interval_of
 from audio_lm.metrics.registry import find_metric
+
+MIN_ANSWERS = 2_000  # fewer are scored in a second or two, and show no progress
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,21 @@ def score_file(options: ReadOptions) -> FileScore:
     for metric in options.metrics:
         find_metric(metric)
     file_format, benchmarks = read_file(options)
-    scores = [_score(benchmark, options.path) for benchmark in benchmarks]
+    total = sum(map(_num_results, benchmarks))
+    with progress("scoring", total=total, what="answers", min_total=MIN_ANSWERS) as advance:
+        scores = [_score(benchmark, options.path, advance) for benchmark in benchmarks]
     if not any(score.numbers for score in scores):
         raise UserError(f"{options.path}: {scores[0].notes[-1]}")
     return FileScore(str(options.path), file_format.name, file_format.title, scores)
 
 
-def _score(benchmark: FileBenchmark, path: Path) -> BenchmarkScore:
+def _num_results(benchmark: FileBenchmark) -> int:
+    """Answers to score: each is scored by every metric."""
+    num_rows = sum(bool(row.references) for row in benchmark.rows)
+    return num_rows * (len(benchmark.official) + len(benchmark.clean))
+
+
+def _score(benchmark: FileBenchmark, path: Path, advance: Advance) -> BenchmarkScore:
     check_unique(benchmark.rows)
     rows = [row for row in benchmark.rows if row.references]
     if not rows:
@@ -72,14 +84,14 @@ def _score(benchmark: FileBenchmark, path: Path) -> BenchmarkScore:
     numbers, notes = [], [_denominators(benchmark, rows, answered)]
     for official in benchmark.official:
         kept = answered if official.leaves_out_missing else rows
-        numbers += list(_numbers(benchmark.name, kept, official.metric, notes, is_official=True))
+        numbers += list(_numbers(benchmark.name, kept, official.metric, notes, advance, is_official=True))
     recorded = [row.recorded for row in rows if row.recorded is not None]
     if benchmark.recorded_name and recorded:
         mean = sum(recorded) / len(recorded)
         numbers.append(NumberOfFile(benchmark.recorded_name, mean, len(recorded), True, is_recorded=True))
     sound = _with_possible_reference(rows, notes)
     for metric in benchmark.clean:
-        numbers += list(_numbers(benchmark.name, sound, metric, notes, is_official=False))
+        numbers += list(_numbers(benchmark.name, sound, metric, notes, advance, is_official=False))
     if line := difference(benchmark, sound, numbers):
         notes.append(line)
     notes += [f"{name} is not computed: {reason}" for name, reason in benchmark.not_computed.items()]
@@ -110,7 +122,7 @@ def _with_possible_reference(rows: Sequence[FileRow], notes: list[str]) -> Seque
 
 
 def _numbers(
-    name: str, rows: Sequence[FileRow], metric: str, notes: list[str], *, is_official: bool
+    name: str, rows: Sequence[FileRow], metric: str, notes: list[str], advance: Advance, *, is_official: bool
 ) -> Iterator[NumberOfFile]:
     """The number of a metric; none, and a note with the reason, if it cannot be computed here."""
     try:
@@ -118,7 +130,7 @@ def _numbers(
             raise UserError("the file does not name the language; add it, such as --language en")
         predictions = predictions_of(name, rows)
         row = find_metric(metric)
-        results = ClipResults(row, Answers(*metric_inputs(predictions, row)))
+        results = ClipResults(row, Answers(*metric_inputs(predictions, row)), advance)
         units = units_of(predictions)
         value, interval = results.value(), interval_of(results, units.of_clip)
     except UserError as error:

@@ -91,13 +91,6 @@ def shares_text(tasks: Sequence[str], shares: Floats) -> str:
     return ", ".join(f"{task} {percent(share)} %" for share, task in pairs)
 
 
-def markdown_table(table: Table, *, num_text_columns: int = 1) -> str:
-    """Table in Markdown, numbers to the right."""
-    header, *rows = ([cell.replace("|", r"\|") for cell in row] for row in table)
-    sides = ["---" if at < num_text_columns else "---:" for at in range(len(header))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, sides, *rows))
-
-
 def _without_empty_columns(table: Table) -> Table:
     kept = [at for at in range(len(table[0])) if any(row[at] for row in table[1:])]
     return [[row[at] for at in kept] for row in table]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from audio_lm.common.errors import UserError, unknown
 from audio_lm.common.files import write_bytes, write_text
+from audio_lm.common.markdown_table import markdown_table
 from audio_lm.data.config import MixtureConfig
 from audio_lm.sweep.fit import SweepFit
 from audio_lm.sweep.report.matrix import matrix_figure
@@ -19,7 +20,6 @@ from audio_lm.sweep.report.pareto_figure import pareto_figure
 from audio_lm.sweep.report.sentences import Answers
 from audio_lm.sweep.report.slices import slices_figure
 from audio_lm.sweep.report.tables import (
-    markdown_table,
     metric_table,
     mixture_table,
     shares_text,
@@ -85,7 +85,7 @@ class SweepReport:
 
     def table(self) -> Markdown:
         """Trials with a column per task and metric, rendered in a notebook."""
-        return Markdown(markdown_table(trial_table(self.view)))
+        return Markdown(markdown_table(trial_table(self.view), num_text_columns=1))
 
     def picture(self, name: str) -> Picture:
         """One picture, shown in a notebook.
@@ -118,7 +118,7 @@ class SweepReport:
         for heading, sentences in self.sections().items():
             lines += ["", f"## {heading}", "", *(f"- {sentence}" for sentence in sentences)]
             if heading == "Against the baselines":
-                lines += ["", markdown_table(mixture_table(view))]
+                lines += ["", markdown_table(mixture_table(view), num_text_columns=1)]
             if heading == "Trust":
                 lines += ["", markdown_table(metric_table(view), num_text_columns=2)]
         lines += ["", "## Pictures", "", f"All of them are interactive in [{PAGE}]({PAGE}).", ""]

@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from audio_lm.tracking.facts import SHARE, WEIGHT, is_score, markdown_table
+from audio_lm.common.markdown_table import markdown_table
+from audio_lm.tracking.facts import SHARE, WEIGHT, is_score
 
 VIEW = "audio_lm"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
@@ -87,10 +88,11 @@ def experiment_note(experiment_id: str, columns: Sequence[str], runs: Sequence[R
         columns: of the view.
         runs: the newest first; as many as fit into a tag.
     """
+    heading = ["run", *map(_name, columns)]
     line = f"{NOTE_START}({runs_address(experiment_id)}){_first_scores(columns, runs)}"
     for num_runs in range(len(runs), 0, -1):
         rows = [[run.name, *(_value(run, column) for column in columns)] for run in runs[:num_runs]]
-        note = f"{line}\n\n{markdown_table(['run', *map(_name, columns)], rows, num_texts=1)}"
+        note = f"{line}\n\n{markdown_table([heading, *rows], num_text_columns=1)}"
         if len(note) <= MAX_NOTE_LENGTH:
             return note
     return line

@@ -3,7 +3,7 @@ import pytest
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.canary import label_of_column
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.data.manifest.cuts import labels_of
+from audio_lm.data.manifest.labels import labels_of
 
 ASR = {"audio_filepath": "wavs/a.wav", "text": "one", "source_lang": "en", "target_lang": "en"}
 AST = {"audio_filepath": "wavs/c.wav", "text": "eins", "source_lang": "en", "target_lang": "de"}

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.cuts import load_waves
+from audio_lm.data.manifest.labels import labels_of
 
 
 def turn(role, content, **more):

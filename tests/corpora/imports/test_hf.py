@@ -13,8 +13,9 @@ from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.hf_dataset import HfDataset
 from audio_lm.corpora.imports.importing import import_file
 from audio_lm.data.audio import decode
-from audio_lm.data.manifest.cuts import labels_of, load_waves, read_cuts
+from audio_lm.data.manifest.cuts import load_waves, read_cuts
 from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.data.manifest.labels import labels_of
 from audio_lm.data.manifest.shar import open_source
 from tests.corpora.imports.hf_data import clip, rows, write_audio_folder, write_parquet, write_saved
 

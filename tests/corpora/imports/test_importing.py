@@ -13,8 +13,9 @@ from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.importing import import_file
 from audio_lm.corpora.imports.splitting import SplitBy
 from audio_lm.data.audio import file_lengths
-from audio_lm.data.manifest.cuts import labels_of, load_waves, read_cuts
+from audio_lm.data.manifest.cuts import load_waves, read_cuts
 from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.data.manifest.labels import labels_of
 from tests.data.audio_files import ffmpeg, seconds_by_ffmpeg, tone, wav_of_size
 
 ROW = {"audio_filepath": "wavs/a.wav", "text": "one", "lang": "en"}

@@ -3,7 +3,8 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import DataError
-from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.cuts import load_waves
+from audio_lm.data.manifest.labels import labels_of
 
 WHOLE = {
     "wav.scp": "s1-a wavs/a.wav\ns2-b wavs/b.wav\n",

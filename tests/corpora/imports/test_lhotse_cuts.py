@@ -10,7 +10,8 @@ from lhotse.supervision import AlignmentItem
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.lhotse_cuts import CutReader
-from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.cuts import load_waves
+from audio_lm.data.manifest.labels import labels_of
 
 
 @pytest.fixture

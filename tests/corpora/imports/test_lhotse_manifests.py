@@ -7,7 +7,8 @@ import pytest
 from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from audio_lm.common.errors import DataError, UserError
-from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.cuts import load_waves
+from audio_lm.data.manifest.labels import labels_of
 
 
 def supervision(number, recording, start, seconds, text, **more):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.data.manifest.cuts import labels_of
+from audio_lm.data.manifest.labels import labels_of
 
 ENTRY = {"file_name": "clips.json", "formatting": "sharegpt"}
 COLUMNS = {"messages": "conversations", "audios": "audios"}

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.data.manifest.labels import labels_of
 
 
 def turn(role, content, **more):

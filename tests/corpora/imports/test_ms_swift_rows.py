@@ -3,7 +3,7 @@ import pytest
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import Row
 from audio_lm.corpora.imports.ms_swift_rows import messages_of
-from audio_lm.data.manifest.cuts import labels_of
+from audio_lm.data.manifest.labels import labels_of
 
 
 def turns(*texts, system=None):

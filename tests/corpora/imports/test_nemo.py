@@ -1,7 +1,8 @@
 import pytest
 
 from audio_lm.common.errors import DataError, UserError
-from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.cuts import load_waves
+from audio_lm.data.manifest.labels import labels_of
 
 
 def test_a_manifest_gives_transcripts_of_file_segments(write_rows, import_cuts, render_example):

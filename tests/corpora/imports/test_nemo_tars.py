@@ -6,7 +6,8 @@ import pytest
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.nemo_tars import expand
-from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.cuts import load_waves
+from audio_lm.data.manifest.labels import labels_of
 
 
 @pytest.fixture

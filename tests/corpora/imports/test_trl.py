@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.data.manifest.cuts import labels_of
+from audio_lm.data.manifest.labels import labels_of
 
 
 def message(role, content):

@@ -6,8 +6,9 @@ import pytest
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.webdataset import find_tars
-from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.data.manifest.labels import labels_of
 from audio_lm.data.manifest.shar import open_source
 from tests.corpora.imports.hf_data import clip
 

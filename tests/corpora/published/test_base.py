@@ -9,7 +9,6 @@ from audio_lm.corpora.published.base import (
     CutSetWriter,
     Facts,
     PublishedCorpus,
-    read_json_rows,
     read_table_rows,
 )
 from audio_lm.corpora.published.download import Archive
@@ -129,21 +128,6 @@ def test_the_error_for_a_file_that_is_no_table_names_it(tmp_path):
         read_table_rows(tmp_path / "open.csv")
 
 
-def test_rows_of_json_have_the_wanted_keys(tmp_path):
-    path = tmp_path / "rows.json"
-    path.write_text('[{"id": 0, "text": "x"}]')
-    assert read_json_rows(path, ("id", "text")) == [{"id": 0, "text": "x"}]
-    for content, message in (
-        ('[{"id": 0, "text": ""}]', "row 1 has no text"),
-        ("[3]", "row 1 has no id, text"),
-        ("{}", "contains a dict -- expected a list of rows"),
-        ("[", "is not JSON"),
-    ):
-        path.write_text(content)
-        with pytest.raises(DataError, match=message):
-            read_json_rows(path, ("id", "text"))
-
-
 def test_channels_are_averaged_and_formats_detected_by_content(source, tmp_path):
     wave = np.random.default_rng(1).normal(0, 0.1, 22_050)
     soundfile.write(source / "stereo.wav", np.stack([wave, 0 * wave], 1), 22_050)
@@ -155,3 +139,12 @@ def test_channels_are_averaged_and_formats_detected_by_content(source, tmp_path)
     assert (cuts["a"]["type"], cuts["a"]["channel"]) == ("MonoCut", 0)
     assert cuts["c"]["duration"] == pytest.approx(1.0, abs=0.05)
     assert sum("1 of 1 files of several channels" in line for line in lines) == 1
+
+
+def test_reading_and_writing_of_many_clips_show_their_progress(source, tmp_path, monkeypatch, shown_progress):
+    monkeypatch.setattr("audio_lm.corpora.published.base.MIN_CLIPS", 2)
+    assert len(write(CORPUS, tmp_path, [], source=str(source))) == 2
+    assert shown_progress() == [
+        *(f"reading clips  {number}/3 clips" for number in (1, 2, 3)),
+        *(f"writing all-train  {number}/2 clips" for number in (1, 2)),
+    ]

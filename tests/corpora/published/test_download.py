@@ -1,13 +1,16 @@
 import hashlib
+import random
 import tarfile
 import threading
 import zipfile
+from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from audio_lm.common.errors import DataError
+from audio_lm.corpora.published import download as download_module
 from audio_lm.corpora.published.download import Archive, download, unpack
 
 CONTENT = bytes(range(256)) * 400
@@ -95,3 +98,45 @@ def test_an_archive_is_unpacked_completely_or_not_at_all(tmp_path, kind):
     with pytest.raises(DataError, match="not a complete archive"):
         unpack(path, tmp_path / "there", print)
     assert not [path for path in tmp_path.iterdir() if "there" in path.name]
+
+
+class Shown:
+    """Progress that keeps its titles, totals and amounts."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[int]] = {}
+
+    @contextmanager
+    def __call__(self, title: str, *, total: int, what: str, min_total: int):
+        assert (what, min_total) == ("MB", download_module.MIN_MEGABYTES)
+        row = self.rows[title] = [total, 0]
+
+        def advance(amount: int) -> None:
+            row[1] += amount
+
+        yield advance
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_the_progress_of_download_check_and_unpacking_ends_with_the_size_of_the_archive(
+    tmp_path, monkeypatch, kind
+):
+    content = random.Random(0).randbytes(3_400_000)
+    (tmp_path / "content").write_bytes(content)
+    path = tmp_path / f"all.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(tmp_path / "content", "inside/content")
+    else:
+        with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+            archive.add(tmp_path / "content", "inside/content")
+    shown = Shown()
+    monkeypatch.setattr(download_module, "progress", shown)
+    offered = Archive(path.as_uri(), md5=hashlib.md5(path.read_bytes()).hexdigest())
+    copy = download(offered, tmp_path / "copy" / path.name, print, alternative="wait")
+    assert (unpack(copy, tmp_path / "here", print) / "inside" / "content").read_bytes() == content
+    assert shown.rows == {
+        f"downloading {path.name}": [3, 3],
+        f"checking {path.name}": [3, 3],
+        f"unpacking {path.name}": [3, 3],
+    }

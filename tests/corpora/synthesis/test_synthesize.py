@@ -8,7 +8,8 @@ from audio_lm.common.errors import UserError
 from audio_lm.corpora.synthesis.synthesize import synthesize
 from audio_lm.corpora.synthesis.templates import SynthesisConfig
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.manifest.cuts import labels_of, load_waves, read_cuts
+from audio_lm.data.manifest.cuts import load_waves, read_cuts
+from audio_lm.data.manifest.labels import labels_of
 from tests.chat_server import ChatServer, Fault
 from tests.corpora.synthesis.labelled_clips import SOURCE
 from tests.corpora.synthesis.test_by_model import write_dialogue

@@ -222,3 +222,9 @@ def test_intervals_equal_those_of_an_evaluation_and_are_over_speakers(tmp_path):
     assert (wer.name, wer.units) == ("wer", "20 speakers")
     assert wer.interval == (interval.low, interval.high)
     assert wer.value == interval.value
+
+
+def test_many_answers_show_their_progress_over_all_metrics(monkeypatch, shown_progress):
+    monkeypatch.setattr("audio_lm.evaluation.prediction_files.score_file.MIN_ANSWERS", 8)
+    scored("table.csv", metrics=("wer", "cer"))
+    assert shown_progress() == [f"scoring  {number}/8 answers" for number in range(1, 9)]

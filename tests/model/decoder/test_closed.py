@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 
-from audio_lm.data.collate import Collator, pack_examples
-from audio_lm.data.examples import Example, ExampleMaker, with_example
+from audio_lm.data.collate import Collator
+from audio_lm.data.example import Example
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.decoder.closed import AnswerTree, allowed_tokens, score_answers
 from audio_lm.model.decoder.generate import greedy_decode
 

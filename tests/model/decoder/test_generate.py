@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from audio_lm.data.collate import Collator, pack_examples
-from audio_lm.data.examples import Example, ExampleMaker, with_example
+from audio_lm.data.collate import Collator
+from audio_lm.data.example import Example
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.decoder.generate import GenerationOptions, generate, greedy_decode, stream
 from audio_lm.model.decoder.sampling import SamplingConfig
 from audio_lm.prompts.stop_strings import StopStrings

@@ -9,8 +9,8 @@ from transformers import AutoProcessor
 
 from audio_lm.common.audio_units import frames_in, tokens_in
 from audio_lm.common.errors import CheckpointError, RecipeError
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig, ProjectorConfig
 from audio_lm.model.decoder.generate import greedy_decode

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 
 from audio_lm.sweep.report.tables import (
-    markdown_table,
     metric_table,
     mixture_table,
     shares_text,
@@ -46,14 +45,6 @@ def test_metrics_have_their_regression_and_noise(view):
     assert row["metric"] == "val_loss/asr"
     assert row["regression"] == view.fit.surfaces["val_loss/asr"].model
     assert row["noise"] == f"{view.noise('val_loss/asr'):.2g}"
-
-
-def test_a_bar_in_a_name_does_not_split_a_cell():
-    assert markdown_table([["a|b", "n"], ["x", "1"]]).splitlines() == [
-        r"| a\|b | n |",
-        "| --- | ---: |",
-        "| x | 1 |",
-    ]
 
 
 def test_shares_are_listed_from_the_largest():

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.data.collate import pack_examples
-from audio_lm.data.examples import Example
+from audio_lm.data.example import Example
+from audio_lm.data.packs import pack_examples
 from audio_lm.tracking.report.figures import figure_png
 from audio_lm.tracking.report.pack_figure import packs_figure, runs_of, task_of_documents
 

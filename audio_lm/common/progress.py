@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main
-from audio_lm.common.protocols import Advance
+from audio_lm.common.protocols import Advance, ignore_advance
 
 SECONDS_BEFORE_LINE: Seconds = 15.0
 SECONDS_BEFORE_FIRST_LINE: Seconds = 5.0
@@ -30,7 +30,7 @@ def progress(
         min_total: amount from which progress is shown; less is short work.
     """
     if total is not None and total < min_total:
-        yield _ignore
+        yield ignore_advance
         return
     console = console or Console(stderr=True, quiet=not is_main())
     if not console.is_terminal:
@@ -46,10 +46,6 @@ def progress(
     with Progress(*columns, console=console, transient=True) as bar:
         row = bar.add_task(title, total=total)
         yield lambda count: bar.update(row, advance=count)
-
-
-def _ignore(count: int) -> None:
-    """Leave the progress of short work out."""
 
 
 class _LogLines:

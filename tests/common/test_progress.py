@@ -2,8 +2,8 @@ from io import StringIO
 
 from rich.console import Console
 
-from audio_lm.data import progress as module
-from audio_lm.data.progress import progress
+from audio_lm.common import progress as module
+from audio_lm.common.progress import progress
 
 
 def test_a_log_has_a_line_from_time_to_time_with_the_time_left(monkeypatch):
