@@ -132,3 +132,9 @@ def test_rates_of_several_answers_are_those_of_all_answers_as_trials(num_answers
     false_alarms, hits, _ = sklearn.roc_curve(targets, scores)
     gap = np.abs(false_alarms - (1 - hits)).argmin()
     assert value_of("roc_eer", choices, references) == pytest.approx(false_alarms[gap], abs=2 / len(right))
+
+
+def test_equal_scores_are_chance_and_one_target_is_enough_for_a_curve():
+    same = binary(0.5, 0.5, 0.5)
+    assert value_of("auroc", same, ["yes", "no", "no"]) == 0.5
+    assert value_of("roc_eer", same, ["yes", "no", "no"]) == 0.5
