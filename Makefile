@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python scripts/install.py
 
-.PHONY: help demo test docs check chaos gpu clean
+.PHONY: help demo test coverage docs check chaos gpu clean
 help:
 	@echo "make demo    environment, then the default recipe: train a small audio-language model, offline"
 	@echo "make test    environment, then the tests (CPU, no network)"
+	@echo "make coverage environment, then the tests with the lines that they run; below 85 % is an error"
 	@echo "make docs    environment, then the documentation as a site in build/site, built strictly"
 	@echo "make chaos   environment, then fault injection: 100 random kills and stops of two-node runs on this machine, about an hour"
 	@echo "make check   environment, then ruff, mypy and codespell"
@@ -39,6 +40,10 @@ demo: .stamps/demo
 
 test: .stamps/test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# The tests of the slow mark are not among them.
+coverage: .stamps/test
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov=audio_lm --cov-report=term --cov-fail-under=85
 
 docs: .stamps/docs
 	$(BIN)/python scripts/docs.py

@@ -1,10 +1,14 @@
+import re
+
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audio_lm.chat.grounding import Span, find_words, ground, words_in
 from audio_lm.common.errors import UserError
-from audio_lm.common.word_timestamps import STAMP, parse_units
+from audio_lm.common.word_timestamps import SILENCE, STAMP, Unit, parse_units
 from audio_lm.run.ask import AnsweringModel, ClipOptions
 
 TEXT = "<|0.00|><|sil|><|0.30|>one<|0.60|>Two,<|0.80|><|sil|><|1.00|>two<|1.30|>one<|1.50|>two three<|2.10|>one two<|2.50|>"
@@ -81,3 +85,18 @@ def test_mistakes_are_one_sentence(loaded, stamped, clip):
         ground(stamped, clip, " ?! ")
     with pytest.raises(UserError, match="was trained with chat -- expected srwt-en or srwt-zh"):
         ground(AnsweringModel(loaded), clip, "one")
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", SILENCE]), max_size=12),
+    st.lists(st.sampled_from("ab"), min_size=1, max_size=3),
+)
+def test_occurrences_are_those_of_a_regular_expression_without_silences(symbols, target):
+    units = [Unit(symbol, float(place), float(place + 1)) for place, symbol in enumerate(symbols)]
+    words = [unit for unit in units if unit.symbol != SILENCE]
+    text = "".join(unit.symbol for unit in words)
+    expected = [
+        Span(" ".join(target), words[match.start()].start, words[match.end() - 1].end)
+        for match in re.finditer("".join(target), text)
+    ]
+    assert list(find_words(units, " ".join(target))) == expected

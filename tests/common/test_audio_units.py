@@ -1,6 +1,8 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import avg_pool1d, conv1d
 
 from audio_lm.common.audio_units import (
     MAX_FRAMES,
@@ -58,3 +60,23 @@ def test_an_incomplete_group_of_a_short_clip_gives_one_token():
     grouped = WHISPER.with_windows(Window(1, 4))
     assert [grouped.tokens_in(count) for count in (400, 16_000, 16_000 * 30)] == [1, 7, 188]
     assert grouped.tokens_per_second == 6.25
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 5)), min_size=1, max_size=4), st.integers(0, 3_000)
+)
+def test_counts_are_the_output_lengths_of_layers_of_torch(pairs, more_samples):
+    token_count = AudioTokenCount(tuple(Window(*pair) for pair in pairs))
+    values = torch.zeros(1, 1, token_count.min_samples + more_samples)
+    num_samples = values.shape[-1]
+    for length, hop in pairs:
+        values = avg_pool1d(values, length, hop)
+    assert token_count.tokens_in(num_samples) == values.shape[-1]
+
+
+@given(st.integers(MIN_FRAMES, MAX_FRAMES))
+def test_frames_and_tokens_are_the_output_lengths_of_the_layers_of_whisper_and_qwen2_audio(num_frames):
+    """A convolution over three frames with a stride of two and a border of one; a pool over pairs."""
+    conv = conv1d(torch.zeros(1, 1, num_frames), torch.zeros(1, 1, 3), stride=2, padding=1)
+    assert conv_frames_in(num_frames) == conv.shape[-1]
+    assert tokens_in(num_frames) == avg_pool1d(conv, 2, 2).shape[-1]

@@ -68,3 +68,13 @@ def test_a_note_counts_the_files_and_names_one(tmp_path):
     assert "right.wav (99 dB apart" in note
     assert note.endswith("choose one")
     assert channel_note({tmp_path / "same.wav": same}, "") is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_correlation_of_equally_loud_channels_is_the_mean_of_numpy_over_pairs(tmp_path, count):
+    channels = np.random.default_rng(count).normal(0, 0.1, (count, 4_000))
+    channels[1:] += 0.7 * channels[0]
+    channels -= channels.mean(axis=1, keepdims=True)
+    channels *= 0.1 / channels.std(axis=1, keepdims=True)
+    pairs = np.corrcoef(channels)[np.triu_indices(count, 1)]
+    assert correlation(measured(tmp_path, *channels)) == pytest.approx(pairs.mean(), abs=1e-4)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import bootstrap as scipy_bootstrap
 
 from audio_lm.common.errors import DataError, ProgramError
 from audio_lm.metrics import bootstrap
@@ -121,3 +122,38 @@ def test_a_metric_that_is_undefined_for_most_resamples_has_no_interval():
     assert interval_of(find_metric("eer"), Answers(texts, texts, ["en"] * 10), range(10)) is None
     with pytest.raises(DataError, match="no reference is 'no'"):
         interval_of(find_metric("eer"), Answers(["yes"], ["yes"], ["en"]), range(1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_ends_of_an_interval_are_percentiles_and_its_deviation_is_that_of_a_mean(seed):
+    """Two and a half per cent of the resamples are beyond each end; the deviation is the standard error in closed form."""
+    rng = np.random.default_rng(seed)
+    words = [" ".join(rng.choice(list("abcdef"), rng.integers(2, 9))) for _ in range(120)]
+    clips = Answers(words, [*words[1:], words[0]], ["en"] * 120)
+    results = ClipResults(find_metric("rouge_l"), clips)
+    interval, values = bootstrap.interval_of(results, range(120)), results.resampled(range(120))
+    for end, beyond in ((interval.low, values <= interval.low), (interval.high, values >= interval.high)):
+        assert end in values
+        assert beyond.sum() in (25, 26), "of 1000"
+    assert interval.deviation == pytest.approx(np.std(results.each) / 120**0.5, rel=0.08)
+    assert interval.value == pytest.approx(np.mean(results.each))
+
+
+def test_the_deviation_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    right = rng.random(90) < 0.7
+    clips = Answers(["a" if one else "b" for one in right], ["a"] * 90, ["en"] * 90)
+    theirs = scipy_bootstrap((right.astype(float),), np.mean, n_resamples=4000, method="percentile", rng=1)
+    ours = interval_of(find_metric("acc"), clips, range(90))
+    assert ours.deviation == pytest.approx(theirs.standard_error, rel=0.08)
+    assert (ours.low, ours.high) == pytest.approx(theirs.confidence_interval, abs=0.02)
+
+
+def test_a_large_list_has_fewer_resamples_but_never_less_than_a_hundred(monkeypatch):
+    clips = Answers(["a", "b"] * 30, ["a", "a"] * 30, ["en"] * 60)
+    results = ClipResults(find_metric("macro_f1"), clips)
+    numbers = []
+    for most in (60_000, 60 * 300, 60):
+        monkeypatch.setattr(bootstrap, "MAX_LIST_ITEMS", most)
+        numbers.append(len(results.resampled(range(60))))
+    assert numbers == [1000, 300, 100]

@@ -127,3 +127,31 @@ def test_batches_and_ranks_do_not_matter(metric):
 def test_a_reference_that_is_no_choice_is_refused():
     with pytest.raises(DataError, match="the reference 'Boy' is none of the choices"):
         value(ChoiceAccuracy, ["A"], answer="Boy")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_form_of_the_right_choice_is_right_and_of_every_other_one_wrong(seed):
+    """Choices of one or two words that share none, so that no text names two of them."""
+    rng = random.Random(seed)
+    words = rng.sample(
+        ["dog", "cat", "rain", "siren", "bell", "engine", "footsteps", "wind", "guitar", "speech"], 8
+    )
+    choices = tuple(
+        f"{words[2 * at]} {words[2 * at + 1]}" if rng.random() < 0.5 else words[2 * at] for at in range(4)
+    )
+    right = rng.randrange(4)
+    for index, (letter, text) in enumerate(zip("ABCD", choices, strict=True)):
+        forms = [
+            letter,
+            f"({letter})",
+            text,
+            text.upper() + ".",
+            f"{letter}. {text}",
+            f"The answer is {letter}",
+        ]
+        forms += [f"I hear {text} in it", f"<|en|>{text}"]
+        assert value(ChoiceAccuracy, forms, choices[right], choices) == float(index == right)
+        assert value(UnclearChoice, forms, choices[right], choices) == 0.0
+        assert value(MmauAccuracy, [text], choices[right], choices) == float(index == right)
+        assert ChoiceReference(f"{letter}. {text}", choices).correct == index
+    assert value(UnclearChoice, [f"{choices[0]} or {choices[1]}"], choices[right], choices) == 1.0

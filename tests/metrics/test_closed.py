@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
+from scipy.special import logit, softmax
 
 from audio_lm.common.errors import DataError
 from audio_lm.metrics.closed import ClosedScores, equal_error_rate, roc_curve
@@ -85,3 +86,55 @@ def test_generated_answers_and_a_single_class_are_refused():
         value_of("ece", [ClosedScores(("yes",), (-1.0,))], ["yes"])
     with pytest.raises(DataError, match="no ROC curve"):
         value_of("roc_eer", binary(0.9, 0.8), ["yes", "yes"])
+
+
+def random_answers(seed, num_answers, count=300):
+    """Scores of allowed answers, and references that are likelier for likelier answers."""
+    rng = np.random.default_rng(seed)
+    texts = tuple("abcde"[:num_answers])
+    logs = rng.normal(0, 2, (count, num_answers))
+    right = [rng.choice(num_answers, p=row) for row in softmax(logs * 0.6, axis=1)]
+    return logs, right, [ClosedScores(texts, tuple(row)) for row in logs.tolist()], [texts[i] for i in right]
+
+
+@pytest.mark.parametrize("num_answers", [2, 3, 5])
+def test_probabilities_and_log_odds_are_those_of_scipy(num_answers):
+    logs, _, choices, _ = random_answers(0, num_answers)
+    probabilities = softmax(logs, axis=1)
+    np.testing.assert_allclose([one.probabilities for one in choices], probabilities)
+    np.testing.assert_allclose([one.log_odds for one in choices], logit(probabilities), atol=1e-9)
+
+
+@pytest.mark.parametrize("num_answers", [2, 5])
+def test_the_calibration_error_is_the_mean_gap_of_fifteen_bins_of_equal_width(num_answers):
+    logs, right, choices, references = random_answers(1, num_answers)
+    probabilities = softmax(logs, axis=1)
+    confidence, is_right = probabilities.max(1), probabilities.argmax(1) == right
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        is_in = (low < confidence) & (confidence <= low + 1 / 15)
+        if is_in.any():
+            expected += is_in.mean() * abs(is_right[is_in].mean() - confidence[is_in].mean())
+    assert expected > 0.03
+    assert value_of("ece", choices, references) == pytest.approx(expected)
+    assert value_of("ece", choices[::-1], references[::-1]) == pytest.approx(expected)
+    certain = [ClosedScores(("a", "b"), (0.0, -1e3))]
+    assert value_of("ece", certain, ["b"]) == 1, "a confidence of 1 is in the last bin"
+
+
+@pytest.mark.parametrize("num_answers", [3, 5])
+def test_rates_of_several_answers_are_those_of_all_answers_as_trials(num_answers):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    logs, right, choices, references = random_answers(2, num_answers)
+    targets = np.eye(num_answers)[right].ravel()
+    scores = logit(softmax(logs, axis=1)).ravel()
+    assert value_of("auroc", choices, references) == pytest.approx(sklearn.roc_auc_score(targets, scores))
+    false_alarms, hits, _ = sklearn.roc_curve(targets, scores)
+    gap = np.abs(false_alarms - (1 - hits)).argmin()
+    assert value_of("roc_eer", choices, references) == pytest.approx(false_alarms[gap], abs=2 / len(right))
+
+
+def test_equal_scores_are_chance_and_one_target_is_enough_for_a_curve():
+    same = binary(0.5, 0.5, 0.5)
+    assert value_of("auroc", same, ["yes", "no", "no"]) == 0.5
+    assert value_of("roc_eer", same, ["yes", "no", "no"]) == 0.5

@@ -2,11 +2,14 @@ import itertools
 import math
 import time
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics import diarization
+from rapidfuzz.distance import Levenshtein
+from sklearn.metrics import f1_score
 
 from audio_lm.common.word_timestamps import Unit
 from audio_lm.metrics.intervals import (
@@ -133,3 +136,76 @@ def test_speaker_names_do_not_matter():
     assert score(DiarizationErrorRate, swapped, reference) == 0.0
     assert score(DiarizationErrorRate, "<|0.00|>speaker 1<|2.00|>", reference) == pytest.approx(0.5)
     assert score(DiarizationErrorRate, "", reference) == pytest.approx(1.0)
+
+
+@given(st.text("abc", max_size=8), st.text("abc", max_size=8))
+def test_the_path_of_the_pairs_has_the_fewest_edits(one, other):
+    """Between two pairs, as many substitutions as there are symbols on both sides; the rest is inserted or deleted."""
+    pairs = equal_units(*([Unit(symbol, 0.0, 0.0) for symbol in row] for row in (one, other)))
+    borders = [(-1, -1), *pairs, (len(one), len(other))]
+    edits = sum(
+        max(after[0] - before[0], after[1] - before[1]) - 1 for before, after in itertools.pairwise(borders)
+    )
+    assert edits == Levenshtein.distance(one, other)
+
+
+@given(st.integers(0, 50), st.lists(st.integers(1, 60), min_size=2, max_size=9))
+def test_a_delay_of_all_units_is_twice_their_shift(delay, lengths):
+    ends = [sum(lengths[: place + 1]) / 100 for place in range(len(lengths))]
+
+    def text(late):
+        return ", ".join(
+            f"{start + late:.2f}-{end + late:.2f} {chr(97 + place)}"
+            for place, (start, end) in enumerate(itertools.pairwise(ends))
+        )
+
+    assert score(AverageShift, text(delay / 100), text(0.0)) == pytest.approx(20 * delay)
+    assert score(MatchedFraction, text(delay / 100), text(0.0)) == 1.0
+
+
+near = st.integers(0, 60).map(lambda hundredths: hundredths / 100)
+spans = st.lists(st.tuples(st.sampled_from("ab"), near, near), max_size=4)
+
+
+def plain(spans):
+    return ", ".join(f"{start:.2f}-{end:.2f} {name}" for name, start, end in spans)
+
+
+@given(spans, spans)
+@example([("a", 0.5, 0.6)], [("a", 0.3, 0.6)])  # both ends of the collar
+@example([("a", 0.5, 0.6)], [("a", 0.29, 0.6)])
+def test_the_f1_of_events_is_that_of_the_best_of_all_matchings(outputs, targets):
+    def is_hit(one, other):
+        return one[0] == other[0] and all(
+            abs(round(100 * a) - round(100 * b)) <= 20 for a, b in zip(one[1:], other[1:], strict=True)
+        )
+
+    few, many = sorted((outputs, targets), key=len)
+    hits = max(
+        sum(is_hit(*pair) for pair in zip(few, chosen, strict=True))
+        for chosen in itertools.permutations(many, len(few))
+    )
+    total = len(outputs) + len(targets)
+    expected = 2 * hits / total if total else 1.0
+    assert score(EventF1, plain(outputs), plain(targets)) == pytest.approx(expected)
+
+
+seconds = st.integers(0, 400).map(lambda hundredths: hundredths / 100)
+events = st.lists(
+    st.tuples(st.sampled_from("ab"), seconds, seconds).filter(lambda row: row[1] < row[2]), max_size=4
+)
+
+
+@given(events, events)
+@settings(max_examples=30)
+def test_the_f1_of_segments_is_that_of_scikit_learn_over_seconds(outputs, targets):
+    """An event is active in a second if it is at one of its hundredths."""
+
+    def activity(spans):
+        grid = np.zeros((2, 400), dtype=bool)
+        for name, start, end in spans:
+            grid["ab".index(name), round(100 * start) : round(100 * end)] = True
+        return grid.reshape(2, 4, 100).any(2).T
+
+    expected = f1_score(activity(targets), activity(outputs), average="micro", zero_division=1)
+    assert score(SegmentF1, plain(outputs), plain(targets)) == pytest.approx(expected)

@@ -1,12 +1,19 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    mean_absolute_error,
+)
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import NAME_OF_LANGUAGE
 from audio_lm.metrics.labels import (
+    DECADES,
     NAME_OF_LANGUAGE_TAG,
     Accuracy,
     BalancedError,
@@ -133,3 +140,43 @@ def test_identity_is_perfect_and_empty_answers_are_wrong(metric):
     references = ["a", "b", "c: d"]
     assert score(metric, references, references) == 1.0
     assert score(metric, ["", "", ""], references) < 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_of_labels_equal_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    references, answers = rng.choice(["joy", "anger", "fear"], (2, 40), p=[0.6, 0.3, 0.1]).tolist()
+    answers[0] = "surprise"  # a class without a reference
+    classes = sorted(set(references))
+    expected = f1_score(references, answers, labels=classes, average="macro", zero_division=0)
+    assert score(MacroF1, answers, references) == pytest.approx(expected)
+    assert score(Accuracy, answers, references) == pytest.approx(accuracy_score(references, answers))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_balanced_error_is_one_minus_the_balanced_accuracy_of_scikit_learn(seed):
+    references, answers = np.random.default_rng(seed).choice(["yes", "no"], (2, 30), p=[0.8, 0.2]).tolist()
+    assert score(BalancedError, answers, references) == pytest.approx(
+        1 - balanced_accuracy_score(references, answers)
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_age_error_is_the_mean_absolute_error_of_scikit_learn_in_years(seed):
+    references, answers = np.random.default_rng(seed).integers(0, len(DECADES), (2, 30))
+    texts = [[f"age: {DECADES[decade]}" for decade in decades] for decades in (answers, references)]
+    expected = 10 * mean_absolute_error(references, answers)
+    assert score(DecadeError, *texts) == pytest.approx(expected)
+
+
+@given(SETS)
+@settings(max_examples=40)
+def test_the_f1_of_slots_equals_that_of_scikit_learn(pairs):
+    answers, references = (
+        [[item in row for item in "abc"] for row in rows] for rows in zip(*pairs, strict=True)
+    )
+    texts = [
+        [", ".join(f"{item}: 1" for item in sorted(row)) for row in rows] for rows in zip(*pairs, strict=True)
+    ]
+    expected = f1_score(np.array(references), np.array(answers), average="micro", zero_division=1)
+    assert score(SlotF1, *texts) == pytest.approx(expected)

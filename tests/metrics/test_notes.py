@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score
 
 from audio_lm.metrics.notes import (
     ChromaAccuracy,
@@ -52,3 +54,21 @@ def test_missing_qualities_lower_the_score():
         < score(QualityPrecision, references, references)
         == 1.0
     )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_accuracies_of_properties_equal_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    notes = rng.integers([50, 60, 0], [80, 64, 2], size=(2, 25, 3))
+    texts = [
+        [f"pitch {p}, velocity {v}, instrument {('organ', 'flute')[i]}, qualities none" for p, v, i in rows]
+        for rows in notes.tolist()
+    ]
+    pitches, velocities, instruments = notes.transpose(2, 0, 1)
+    for metric, pair in (
+        (PitchAccuracy, pitches),
+        (ChromaAccuracy, pitches % 12),
+        (VelocityAccuracy, velocities),
+        (InstrumentAccuracy, instruments),
+    ):
+        assert score(metric, *texts) == pytest.approx(accuracy_score(*pair[::-1])), metric

@@ -1,5 +1,13 @@
+import math
+import random
+from collections import Counter
+
+import numpy as np
 import pytest
 import sacrebleu
+from hypothesis import given
+from hypothesis import strategies as st
+from rapidfuzz.distance import LCSseq
 
 from audio_lm.common.errors import UserError
 from audio_lm.metrics import overlap
@@ -166,3 +174,50 @@ def test_the_published_bleu_keeps_tags():
     texts = ["<|de|>guten Morgen an alle hier"], ["guten Morgen an alle hier"], ["de"]
     assert score(Bleu, *texts) == pytest.approx(100.0)
     assert score(overlap.QwenAudioBleu, *texts) < 100.0
+
+
+WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8).map(" ".join)
+
+
+@given(WORDS, st.lists(WORDS, min_size=1, max_size=3))
+def test_rouge_l_has_the_longest_common_subsequence_of_rapidfuzz(answer, references):
+    words, captions = answer.split(), [text.split() for text in references]
+    common = [LCSseq.similarity(words, caption) for caption in captions]
+    precision, recall = (
+        max(common) / len(words),
+        max(n / len(c) for n, c in zip(common, captions, strict=True)),
+    )
+    expected = (1 + 1.44) * precision * recall / (recall + 1.44 * precision) if max(common) else 0.0
+    assert score(RougeL, [answer], [references], ["en"]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cider_d_is_the_clipped_cosine_of_tf_idf_vectors(seed):
+    """Written out with vectors over the whole vocabulary; the length is the number of bigrams, as in pycocoevalcap."""
+    rng = random.Random(seed)
+    texts = [
+        [rng.choices("abcde", k=rng.randint(2, 7)) for _ in range(1 + rng.randint(1, 3))] for _ in range(6)
+    ]
+
+    def grams(words, order):
+        return Counter(tuple(words[at : at + order]) for at in range(len(words) - order + 1))
+
+    total = 0.0
+    for answer, *references in texts:
+        for reference in references:
+            for order in range(1, 5):
+                names = sorted(grams(answer, order) | grams(reference, order))
+                of_clips = [set().union(*(grams(text, order) for text in clip[1:])) for clip in texts]
+                idf = np.array(
+                    [math.log(6 / max(1, sum(name in clip for clip in of_clips))) for name in names]
+                )
+                ours, theirs = (
+                    np.array([grams(t, order)[n] for n in names]) * idf for t in (answer, reference)
+                )
+                norms = np.linalg.norm(ours) * np.linalg.norm(theirs)
+                product = np.minimum(ours, theirs) @ theirs / (norms or 1.0)
+                gaussian = math.exp(-((len(answer) - len(reference)) ** 2) / (2 * 6**2))
+                total += 10 * gaussian * product / 4 / len(references) / len(texts)
+    answers = [" ".join(clip[0]) for clip in texts]
+    captions = [[" ".join(text) for text in clip[1:]] for clip in texts]
+    assert score(CiderD, answers, captions, ["en"] * 6) == pytest.approx(total)

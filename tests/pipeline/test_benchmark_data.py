@@ -2,6 +2,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.pipeline.benchmark_data import (
     check_benchmarks,
     choices_in_question,
+    subset_of,
     training_majority,
 )
 from audio_lm.pipeline.benchmark_jobs import MAIN, BenchmarkJobs
@@ -202,3 +204,19 @@ def test_a_cut_set_with_an_id_twice_and_a_benchmark_without_a_computable_metric_
         UserError, match=r"^benchmark 'words': none of its metrics can be computed: AUDIO_LM_SPICE"
     ):
         check_benchmarks(recipe("asr", ["spice"]))
+
+
+def test_a_subset_depends_on_the_ids_only_and_a_larger_one_contains_it():
+    questions = [[SimpleNamespace(id=f"clip {number}")] for number in range(30)]
+
+    def ids(some, count):
+        return [cuts[0].id for cuts in subset_of(some, count)]
+
+    for count in (1, 7, 30):
+        chosen = ids(questions, count)
+        assert len(set(chosen)) == count
+        assert ids(questions[::-1], count) == chosen[::-1]
+        assert set(ids(questions, count - 1)) < set(chosen)
+        rest = [cuts for cuts in questions if cuts[0].id in chosen]
+        assert ids(rest, count) == chosen, "the others do not count"
+    assert len(subset_of(questions, 99)) == 30

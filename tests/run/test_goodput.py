@@ -1,4 +1,5 @@
 import json
+import random
 
 import pytest
 
@@ -91,3 +92,30 @@ def test_names_of_metrics_are_those_of_no_score(tmp_path):
     assert metrics["goodput"] == pytest.approx(20 / 28)
     assert metrics["seconds_waiting_for_data"] == 2
     assert not any("/" in name for name in metrics)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_kept_time_is_that_of_the_steps_that_no_later_start_repeats(tmp_path, seed):
+    """Starts that are killed at random, and resume at a checkpoint: every step belongs to the last start that trained it."""
+    rng = random.Random(seed)
+    lines, now, wall, owner, trained = [], 0.0, 0.0, {}, 0
+    for attempt in range(1, rng.randint(2, 5)):
+        first = rng.choice([step for step in range(0, 31, 5) if step <= max(owner, default=0)])
+        owner = {step: took for step, took in owner.items() if step <= first}
+        now += rng.randint(1, 50)
+        seconds = {"start": float(rng.randint(1, 5)), "step": 0.0, "data": 0.0}
+        now += seconds["start"]
+        lines.append(line(attempt, "a", first, now, is_first=True, **seconds))
+        for step in range(first + 1, first + rng.randint(1, 12)):
+            owner[step] = float(rng.randint(1, 9))
+            trained += 1
+            seconds["step"] += owner[step]
+            seconds["data"] += 1.0
+            now += owner[step] + 1.0
+            lines.append(line(attempt, "a", step, now, **seconds))
+        wall += sum(seconds.values())
+    write(tmp_path, *lines)
+    found = goodput_of(tmp_path)
+    assert found.kept == pytest.approx(sum(owner.values()))
+    assert found.wall == pytest.approx(wall) == pytest.approx(found.kept + sum(found.lost.values()))
+    assert found.num_lost_steps == trained - len(owner)

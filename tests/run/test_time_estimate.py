@@ -1,3 +1,6 @@
+import random
+from dataclasses import replace
+
 import pytest
 
 from audio_lm.config.load import load_recipe
@@ -47,3 +50,21 @@ def test_the_line_names_the_parts_and_a_long_run_gets_a_hint():
     assert not RunTime().lines()
     assert not RunTime().report()
     assert not RunTime((StageTime("b", 3, None),)).lines()
+
+
+def test_times_are_those_of_a_run_step_by_step(stage):
+    rng = random.Random(0)
+    for _ in range(60):
+        steps, done = rng.randint(1, 60), rng.randint(0, 70)
+        every = {name: rng.randint(1, 25) for name in ("validate_every", "checkpoint_every", "score_every")}
+        speed = StageSpeed(2.0, 5.0, 0.5, reference=11.0, setup=3.0)
+        config, times = replace(stage, steps=steps, **every), EvaluationTimes(13.0, 7.0, 17.0)
+        found = time_of_stage("a", config, done, speed, times)
+        expected, num_copies = 3.0 + (0.0 if done else 11.0), 0
+        for step in range(done + 1, steps + 1):
+            is_due = {name: step % distance == 0 for name, distance in every.items()}
+            expected += 2.0 + 5.0 * is_due["validate_every"] + 7.0 * is_due["score_every"]
+            num_copies += is_due["checkpoint_every"]
+        if done < steps:
+            assert found.training == pytest.approx(expected + 0.5 * max(1, num_copies))
+        assert (found.before, found.evaluation) == (0.0 if done else 13.0, 17.0)

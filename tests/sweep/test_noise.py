@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import f_oneway
 
 from audio_lm.sweep.noise import (
     ceiling_of,
@@ -56,3 +57,18 @@ def test_a_common_seed_widens_the_interval_of_a_run_with_another_one():
     own_seeds = replace(table, seeds=tuple(range(len(table))))
     assert spread_of_another_seed(own_seeds, values) == 0
     assert spread_of_another_seed(replace(table, seeds=()), values) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_spread_is_the_pooled_deviation_of_an_analysis_of_variance(seed):
+    """F is the mean square between groups by that within them, which is the square of the spread."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(2, 6, 5)
+    groups = [rng.normal(mean, 0.3, size) for mean, size in zip(rng.normal(0, 1, 5), sizes, strict=True)]
+    values, mixtures = np.concatenate(groups), np.repeat(np.arange(5), sizes)
+    between = sum(len(one) * (one.mean() - values.mean()) ** 2 for one in groups) / 4
+    expected = np.sqrt(between / f_oneway(*groups).statistic)
+    shuffled = rng.permutation(len(values))
+    assert spread_of(values[shuffled], mixtures[shuffled]) == pytest.approx(expected)
+    alone = spread_of(np.append(values, 9.0), np.append(mixtures, 99))
+    assert alone == pytest.approx(expected), "one run has no spread"

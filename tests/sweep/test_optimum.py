@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.stats import entropy
 
 from audio_lm.sweep.objective import Objective
 from audio_lm.sweep.optimum import Pull, find_optimum, solve_log_linear
@@ -75,3 +76,10 @@ def test_the_general_search_comes_close_to_the_exact_optimum(monkeypatch):
     monkeypatch.setattr("audio_lm.sweep.optimum.LogLinearModel", type("Other", (), {}))
     searched = find_optimum(objective, surfaces, FREE, centers=np.eye(3))
     assert total(searched) <= total(exact) + 0.002
+
+
+def test_the_pull_is_the_divergence_of_scipy():
+    shares, towards = np.random.default_rng(0).dirichlet(np.ones(4), 20), np.array([0.4, 0.3, 0.2, 0.1])
+    expected = [0.7 * entropy(point, towards) for point in shares]
+    np.testing.assert_allclose(Pull(towards, 0.7).of(shares), expected)
+    assert Pull(towards, 0.7).of(np.eye(4)[:1])[0] == pytest.approx(0.7 * np.log(1 / 0.4)), "also at a corner"

@@ -48,3 +48,18 @@ def test_a_corner_of_large_losses_is_not_proposed_because_it_is_unknown():
     assert expected_improvement(mean, deviation, 0.15)[1] > near, "a normal distribution proposes it"
     certain = expected_improvement(np.array([0.1]), np.array([1e-9]), 0.15, is_log=True)
     assert certain == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_expected_improvement_is_the_mean_over_runs(is_log):
+    """Runs drawn from the distribution that the formula integrates: mean and deviation are those of a run."""
+    mean, deviation = np.array([1.0, 1.2, 2.0, 0.7]), np.array([0.3, 0.5, 1.5, 0.05])
+    drawn = np.random.default_rng(0).standard_normal(400_000)[:, None]
+    if is_log:
+        variance = np.log(1 + (deviation / mean) ** 2)
+        runs = np.exp(np.log(mean) - variance / 2 + np.sqrt(variance) * drawn)
+        np.testing.assert_allclose((runs.mean(0), runs.std(0)), (mean, deviation), rtol=0.02)
+    else:
+        runs = mean + deviation * drawn
+    expected = np.maximum(0.9 - runs, 0).mean(0)
+    np.testing.assert_allclose(expected_improvement(mean, deviation, 0.9, is_log=is_log), expected, atol=2e-3)

@@ -1,5 +1,6 @@
 """Early end of trials that are bad on every task."""
 
+import numpy as np
 import pytest
 
 from audio_lm.sweep.config import MetricConfig, PruningConfig
@@ -47,3 +48,15 @@ def test_early_steps_few_trials_and_other_steps_decide_nothing(pruner):
     assert pruner.reason(curves(5, 0.5), OTHERS[:3]) == ""
     assert pruner.reason(curves(5, 0.5, step=60), OTHERS) == "", "nobody was measured at step 60"
     assert pruner.reason({}, OTHERS) == ""
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_trial_ends_if_it_is_in_the_worst_part_on_every_metric(seed):
+    """With ranks of numpy among the finished trials; no two values are equal."""
+    rng = np.random.default_rng(seed)
+    losses, scores = rng.random(9), rng.random(9)
+    others = [curves(*pair) for pair in zip(losses, scores, strict=True)]
+    pruner = Pruner(PruningConfig(after=0.3, min_trials=4, worst=0.4), METRICS, STEPS)
+    for loss, value in rng.random((30, 2)):
+        is_bad = (losses < loss).mean() > 0.6 and (scores > value).mean() > 0.6
+        assert bool(pruner.reason(curves(loss, value), others)) == is_bad

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from audio_lm.sweep.config import MetricConfig
 from audio_lm.sweep.fit import fit_table
@@ -45,3 +46,19 @@ def test_mixtures_within_the_noise_have_no_order_to_verify(fit):
     found = check_ranks(fit, large_trials(shares, true_losses(shares)))
     assert found.undecided == 1
     assert "no order to verify" in found.sentence()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_pair_is_counted_once_and_named_better_first(fit, seed):
+    rng = np.random.default_rng(seed)
+    shares, losses = rng.dirichlet(np.ones(3), 7), rng.normal(2, 0.3, (7, 3))
+    found = check_ranks(fit, large_trials(shares, losses))
+    assert len(found.held) + len(found.broken) + found.undecided == 7 * 6 / 2
+    row_of = {run: row for row, run in enumerate(found.runs)}
+    for pairs, sign in ((found.held, 1), (found.broken, -1)):
+        for better, worse in pairs:
+            first, second = row_of[better], row_of[worse]
+            assert found.predicted[second] - found.predicted[first] > 2 * fit.objective_noise
+            assert sign * (found.measured[second] - found.measured[first]) > 0
+    np.testing.assert_allclose(found.measured, losses.mean(axis=1))
+    assert found.rank_correlation == pytest.approx(spearmanr(found.predicted, found.measured).statistic)

@@ -1,6 +1,10 @@
+import random
+
 import pytest
 
 from audio_lm.common.errors import DataError
+from audio_lm.metrics.intervals import parse_events, parse_turns
+from audio_lm.metrics.notes import parse_note
 from audio_lm.tasks.dummy_labels import DUMMY_LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from audio_lm.tasks.task import Markup
@@ -77,3 +81,37 @@ def test_an_answer_without_slots_or_qualities_is_not_empty():
     assert TASKS["sf"].answer(labels) == "<|entities|>none"
     assert TASKS["mna"].plain_answer(labels).endswith("qualities none")
     assert TASKS["mna"].answer(labels).endswith("flute<|sonic|>")
+
+
+def spans_of(rng, names):
+    """Spans on the grid of time stamps; several of a name, and overlaps, are possible."""
+    starts = [rng.randint(0, 2000) for _ in range(rng.randint(1, 6))]
+    return [(rng.choice(names), start / 100, (start + rng.randint(1, 900)) / 100) for start in starts]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_metrics_read_the_labels_in_both_forms_of_an_answer(seed):
+    """Otherwise a perfect model would not have a perfect score."""
+    rng = random.Random(seed)
+    events, turns = spans_of(rng, ["beep", "siren sweep", "dog"]), spans_of(rng, ["Ada", "Bob"])
+    for answer in (TASKS["sed"].answer, TASKS["sed"].plain_answer):
+        assert sorted(parse_events(answer({"language": "en", "event_times": events}))) == sorted(events)
+    number_of = {}
+    for speaker, *_ in sorted(turns, key=lambda turn: turn[1]):
+        number_of.setdefault(speaker, f"speaker {len(number_of) + 1}")
+    for answer in (TASKS["sd"].answer, TASKS["sd"].plain_answer):
+        assert sorted(parse_turns(answer({"language": "en", "turns": turns}))) == sorted(
+            (number_of[speaker], start, end) for speaker, start, end in turns
+        )
+    qualities = rng.sample(["bright", "dark", "long_release"], rng.randint(0, 3))
+    labels = {
+        "language": "en",
+        "pitch": rng.randrange(128),
+        "velocity": rng.randrange(128),
+        "instrument": "organ",
+        "qualities": qualities,
+    }
+    for answer in (TASKS["mna"].answer, TASKS["mna"].plain_answer):
+        assert parse_note(answer(labels)) == (
+            labels["pitch"], labels["velocity"], "organ", frozenset(qualities)
+        )  # fmt: skip

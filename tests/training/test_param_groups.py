@@ -43,3 +43,21 @@ def test_lora_updates_of_a_part_are_a_part_of_their_own():
     assert [rate is not None for rate in rates.values()] == [False, True, False]
     with pytest.raises(RecipeError, match=r"\['a_lora'\] are not mentioned"):
         learning_rates(names, {"a": PartConfig(), "b": PartConfig()})
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 12])
+@pytest.mark.parametrize("decay", [1.0, 0.9, 0.5])
+def test_the_decay_is_that_of_layer_numbers_in_the_scripts_of_electra(num_layers, decay):
+    """There a layer's rate is ``decay ** (num_layers + 1 - number)``; here the top layer has the configured rate."""
+    names = [
+        "a.conv.weight",
+        *(f"a.layers.{i}.fc.{kind}" for i in range(num_layers) for kind in ("weight", "bias")),
+    ]
+    names += ["a.norm.weight", "b.weight"]
+    number_of = {name: int(name.split(".")[2]) + 1 for name in names if "layers" in name}
+    number_of |= {"a.conv.weight": 0, "a.norm.weight": num_layers}
+    rates = learning_rates(names, {"a": PartConfig(lr=3e-4, layer_decay=decay), "b": PartConfig(lr=1e-3)})
+    assert rates.keys() == set(names)
+    assert rates["b.weight"].lr == 1e-3
+    for name, number in number_of.items():
+        assert rates[name].lr == pytest.approx(3e-4 * decay ** (num_layers - number)), name

@@ -2,6 +2,10 @@ from itertools import pairwise
 
 import pytest
 import torch
+from transformers import (
+    get_cosine_with_min_lr_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
 
 from audio_lm.training.schedules import StepSchedule, rate_factor
 
@@ -35,3 +39,27 @@ def test_seek_sets_the_rates_of_a_step_from_the_peak_of_each_group():
         schedule.seek(step)
         assert schedule.get_last_lr() == [1e-3 / (1 + step), 4e-3 / (1 + step)]
         assert [group["lr"] for group in optimizer.param_groups] == schedule.get_last_lr()
+
+
+@pytest.mark.parametrize(("kind", "floor"), [("cosine", 0.0), ("cosine", 0.1), ("linear", 0.0)])
+@pytest.mark.parametrize("warmup_steps", [0, 1, 7])
+def test_rates_are_those_of_transformers_with_a_warmup_that_starts_above_zero(kind, floor, warmup_steps):
+    """Theirs trains the first step with a rate of zero; ours is theirs of the next step in the warm-up."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    settings = {"num_warmup_steps": warmup_steps, "num_training_steps": 40}
+    theirs = (
+        get_cosine_with_min_lr_schedule_with_warmup(optimizer, **settings, min_lr_rate=floor)
+        if kind == "cosine"
+        else get_linear_schedule_with_warmup(optimizer, **settings)
+    )
+    (factor,) = theirs.lr_lambdas
+    for step in range(41):
+        ours = rate_factor(step, kind=kind, steps=40, warmup_steps=warmup_steps, floor=floor)
+        assert ours == pytest.approx(factor(step + 1 if step < warmup_steps else step)), step
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("cosine", 0.3), ("linear", 0.3), ("constant", 1.0)])
+def test_the_rate_stays_after_the_last_step(kind, expected):
+    settings = {"kind": kind, "warmup_steps": 10, "floor": 0.3}
+    assert rate_factor(500, steps=100, **settings) == pytest.approx(expected)
+    assert rate_factor(11, steps=10, **settings) == pytest.approx(expected), "a warm-up as long as the stage"

@@ -113,7 +113,7 @@ def segments_of(
     caps = [max_examples(config, source) for source in sources]
     found: list[Segment] = []
     position, draws = start.position, list(start.draws or [0] * len(sources))
-    closed = {source for source, cap in enumerate(caps) if cap is not None and draws[source] >= cap}
+    closed = _at_cap(caps, draws)
     for (first, weights), end in _with_ends(piecewise_weights(config, steps=steps), steps):
         step = max(first, start.step)
         while step < end:
@@ -124,12 +124,12 @@ def segments_of(
             ends_at = position + max(1, round((end - step) * per_step))
             closing = _first_closed(interleaver, caps, draws, position, ends_at, closed)
             if closing is not None:
-                ends_at = closing[0]
-                closed.add(closing[1])
+                ends_at = closing
                 step = min(end, step + (ends_at - position) / per_step)
             else:
                 step = end
             draws = (np.array(draws) + interleaver.draws_before(ends_at - position)).tolist()
+            closed = _at_cap(caps, draws)
             position = ends_at
             if closing is not None and step >= end:
                 break
@@ -150,15 +150,20 @@ def _first_closed(
     position: int,
     ends_at: int,
     closed: set[int],
-) -> tuple[int, int] | None:
-    """Position after the last draw of the source that reaches its cap first, and that source; None before the end."""
+) -> int | None:
+    """Position after the last draw of the source that reaches its cap first; None if none does before the end."""
     reached = [
-        (position + interleaver.position_of(source, max(0, cap - draws[source] - 1)) + 1, source)
+        position + interleaver.position_of(source, cap - draws[source] - 1) + 1
         for source, cap in enumerate(caps)
         if cap is not None and source not in closed and interleaver.shares[source] > 0
     ]
-    first = min(reached, default=(ends_at + 1, -1))
-    return first if first[0] < ends_at else None
+    first = min(reached, default=ends_at)
+    return first if first < ends_at else None
+
+
+def _at_cap(caps: Sequence[int | None], draws: Sequence[int]) -> set[int]:
+    """Sources that have been drawn as often as they may be, also where that is at the end of a segment."""
+    return {source for source, cap in enumerate(caps) if cap is not None and draws[source] >= cap}
 
 
 def expected_examples(segments: Sequence[Segment], num_positions: int) -> list[int]:

@@ -76,3 +76,24 @@ def test_a_file_is_not_overwritten_and_its_format_is_known(tmp_path, wave):
         write_edited(source, wave, RATE, source=source)
     with pytest.raises(DataError, match=r"expected a name that ends in \.wav or \.flac"):
         write_edited(tmp_path / "a.mp3", wave, RATE, source=source)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_without_a_fade_spans_are_cut_out_and_replaced_as_numpy_does(wave, seed):
+    rng = np.random.default_rng(seed)
+    ends = np.sort(rng.choice(RATE, 2 * rng.integers(1, 5), replace=False)).reshape(-1, 2)
+    spans, other = (ends / RATE).tolist(), np.ones((2, 50), dtype=np.float32)
+    inside = np.concatenate([np.arange(start, end) for start, end in ends])
+    cut = delete_spans(wave, RATE, spans[::-1], fade=0.0)
+    np.testing.assert_array_equal(cut, np.delete(wave, inside, axis=1))
+    borders = [0, *ends.ravel().tolist(), RATE]
+    kept = [wave[:, start:end] for start, end in zip(borders[::2], borders[1::2], strict=True)]
+    parts = [kept[0], *(part for each in kept[1:] for part in (other, each))]
+    np.testing.assert_array_equal(replace_spans(wave, RATE, spans, other, fade=0.0), np.hstack(parts))
+
+
+@pytest.mark.parametrize("fade", [0.0, 0.003, 0.01, 0.5])
+def test_a_crossfade_keeps_the_level_of_a_constant_wave(fade):
+    steady = np.full((1, RATE), 0.25, dtype=np.float32)
+    edited = delete_spans(steady, RATE, [(0.1, 0.2), (0.6, 0.9)], fade=fade)
+    np.testing.assert_allclose(edited, 0.25, rtol=1e-6)

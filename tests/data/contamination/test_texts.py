@@ -1,3 +1,7 @@
+import random
+
+import pytest
+
 from audio_lm.data.contamination.texts import GRAM_WORDS, MAX_ROWS, MIN_WORDS, TextIndex, keys_of_text
 
 WORDS = [f"word{number}" for number in range(40)]
@@ -39,3 +43,33 @@ def test_chinese_is_compared_per_character():
     assert len(sentence) == 20
     assert compared(sentence, [f"{sentence[:9]}，{sentence[9:]}。"], "zh") == ({True}, 0)
     assert keys_of_text(sentence[:15], "zh").whole is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_matches_are_those_of_comparing_all_pairs_of_texts(seed):
+    rng = random.Random(seed)
+    base = [rng.choice(WORDS) for _ in range(60)]
+
+    def text():
+        start, size = rng.randrange(40), rng.randint(6, 20)
+        return [*base[start : start + size], *rng.choices(WORDS, k=rng.choice([0, 0, 4]))]
+
+    def parts(words):
+        grams = {tuple(words[at : at + GRAM_WORDS]) for at in range(len(words) - GRAM_WORDS + 1)}
+        return {tuple(words), *grams} if len(words) >= MIN_WORDS else set()
+
+    tests, training = [text() for _ in range(8)], [text() for _ in range(9)]
+    index = TextIndex()
+    for row, words in enumerate(tests):
+        index.add_test((0, row), " ".join(words), "en")
+    for row, words in enumerate(training):
+        index.add_training((1, row), " ".join(words), "en")
+    expected = {
+        ((0, one), (1, other))
+        for one, ours in enumerate(tests)
+        for other, theirs in enumerate(training)
+        if parts(ours) & parts(theirs)
+    }
+    assert expected
+    assert {(match.test, match.training) for match in index.matches()} == expected
+    assert index.num_compared[0] == sum(len(words) >= MIN_WORDS for words in tests)

@@ -1,8 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
 
 from audio_lm.data.config import OnlineConfig
 from audio_lm.data.mixture.bandit import ShareBandit, apportion, exploration, within_bounds
@@ -97,3 +99,18 @@ def test_a_source_with_less_than_one_draw_in_a_window_is_drawn_in_some():
         total += rare
     assert total == 2
     assert apportion([1.0, 0.0], 3, [0.0, 5.0]) == ([3, 0], [0.0, 0.0])
+
+
+@pytest.mark.parametrize("step", [1, 50, 5000])
+@pytest.mark.parametrize("prior", ["weights", "equal"])
+def test_shares_are_a_softmax_of_rewards_mixed_with_exploration(step, prior):
+    """Equation of Exp3 with the exploration of Online Data Mixing."""
+    bandit = bandit_of(strength=1.5, prior=prior)
+    losses = {"asr": 0.4, "mna": 2.5, "sec": 1.1}
+    bandit.observe(losses, EQUAL)
+    logits = 1.5 * np.array([*losses.values()])
+    if prior == "weights":
+        logits += np.log([*WEIGHTS.values()])
+    mixed = min(1 / 3, math.sqrt(math.log(3) / (3 * step)))
+    expected = (1 - 3 * mixed) * softmax(logits) + mixed
+    assert [*bandit.shares(step).values()] == pytest.approx(expected)

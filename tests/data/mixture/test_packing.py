@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pad_sequence
 
 from audio_lm.common.errors import DataError, RecipeError
 from audio_lm.common.rng import random_for
@@ -72,3 +74,24 @@ def test_padding_counts_in_buckets_of_a_given_number():
 def test_a_step_with_fewer_conversations_than_packs_is_refused():
     with pytest.raises(RecipeError, match="global_batch=3 conversations cannot fill packs_per_step=4"):
         PackingRules(4, 100, conversations=3)
+
+
+@given(st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=6), min_size=1, max_size=6))
+def test_padding_is_the_share_of_padding_in_padded_batches(lengths):
+    batches = [pad_sequence([torch.ones(length) for length in pack]) for pack in lengths]
+    padded = sum(int((batch == 0).sum()) for batch in batches)
+    assert padding_fraction(lengths) == pytest.approx(padded / sum(batch.numel() for batch in batches))
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@given(st.lists(st.integers(1, 90), min_size=8, max_size=80), st.integers(1, 3), st.integers(4, 12))
+@settings(max_examples=30)
+def test_packs_of_a_given_number_of_conversations_differ_by_at_most_one(
+    packing, lengths, packs, conversations
+):
+    rules = PackingRules(packs, 100_000, conversations=conversations, packing=packing)
+    found = pack_window(np.array(lengths), rules)
+    assert sorted(place for pack in found for place in pack) == list(range(len(lengths)))
+    assert len(found) == packs * max(1, round(len(lengths) / conversations))
+    sizes = [len(pack) for pack in found]
+    assert max(sizes) - min(sizes) <= 1

@@ -327,3 +327,46 @@ def test_the_first_thousand_packs_have_the_golden_order():
 def test_the_fingerprint_of_a_segment_is_the_text_of_earlier_releases():
     text = "Segment(position=4, shares=(1, 3), heard=(0, 2))"  # of an earlier release
     assert schedule._in_fingerprint(Segment(4, (1, 3), (0, 2))) == text
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=4),
+    st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_expected_examples_are_those_that_are_drawn(shares, data):
+    """Of segments that begin anywhere, at any position."""
+    segments, draws = [Segment(0, shares[0], (0, 0, 0))], np.zeros(3, dtype=int)
+    for later in shares[1:]:
+        position = segments[-1].position + data.draw(st.integers(1, 60))
+        draws = np.array(expected_examples(segments, position))
+        segments.append(Segment(position, later, tuple(draws.tolist())))
+    schedule = schedule_of(weights=[1, 1, 1], segments=segments)
+    count = data.draw(st.integers(1, 250))
+    drawn = schedule.draws(0, count)[0]
+    assert expected_examples(segments, count) == np.bincount(drawn, minlength=3).tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 11, 53])
+def test_no_source_is_drawn_more_often_than_its_cap_and_a_closed_one_exactly_as_often(seed):
+    """In some of the cases a source reaches its cap exactly where the weights change."""
+    rng = random_for("caps", seed)
+    sizes, epochs = rng.integers(1, 9, 4) * 10, rng.choice([0.5, 1, 2], 3)
+    sources = [
+        MixtureSource("t0" if name in "ab" else "t1", name, int(size), 1.0, 30.0)
+        for name, size in zip("abcd", sizes, strict=True)
+    ]
+    config = MixtureConfig(
+        sources={"t0": ["a", "b"], "t1": ["c", "d"]},
+        weights={"t0": int(rng.integers(1, 4)), "t1": 1},
+        max_epochs=dict(zip("abc", epochs.tolist(), strict=True)),
+        schedule={"t0": [[10, 1.0], [10, 3.0], [20, 3.0], [20, 1.0]]},
+    )
+    segments, num_positions = segments_of(config, sources, FIXED, steps=60)
+    lengths = [Drawn(name, 1) for name in "abcd"]
+    schedule = PackSchedule([*"abcd"], sizes.tolist(), lengths, segments, FIXED, window=100, seed=0)
+    counts = np.bincount(schedule.draws(0, num_positions)[0], minlength=4).tolist()
+    assert num_positions == pytest.approx(600, abs=len(segments))
+    for count, cap, share in zip(counts, (epochs * sizes[:3]).tolist(), segments[-1].shares, strict=False):
+        assert count <= cap
+        assert share > 0 or count == cap

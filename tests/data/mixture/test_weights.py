@@ -1,8 +1,19 @@
+import itertools
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.data.config import MixtureConfig, TemperatureConfig
-from audio_lm.data.mixture.weights import MixtureSource, clip_shares, max_examples, piecewise_weights
+from audio_lm.data.mixture.weights import (
+    RAMP_PIECES,
+    MixtureSource,
+    clip_shares,
+    max_examples,
+    piecewise_weights,
+)
 
 SOURCES = {"asr": ["a/big-train", "a/small-train"], "sgc": ["a/small-train"], "mna": ["b/notes-train"]}
 MIXTURE_SOURCES = [
@@ -118,3 +129,64 @@ def test_a_temperature_of_zero_is_refused():
 def test_sources_without_any_weight_are_refused():
     with pytest.raises(RecipeError, match=r"are 0 for \['a/small-train'\]"):
         shares(config(source_weights={"a/small-train": 0.0}), weights={"asr": 0.0, "sgc": 1.0, "mna": 0.0})
+
+
+POINTS = st.lists(st.tuples(st.integers(0, 60), st.floats(0, 5)), min_size=1, max_size=4).map(sorted)
+
+
+@given(POINTS, st.integers(2, 70))
+def test_weights_of_a_schedule_are_those_of_numpy_at_every_step(points, steps):
+    """Pieces of one step are exact, longer ones within half of a piece's slope."""
+    weighted = config(schedule={"asr": [list(point) for point in points]})
+    found = piecewise_weights(weighted, steps=steps)
+    assert [first for first, _ in found] == sorted({first for first, _ in found})
+    assert found[0][0] == 0
+    for step in range(steps):
+        weights = [weights for first, weights in found if first <= step][-1]
+        assert (weights["sgc"], weights["mna"]) == (1.0, 1.0)
+        at = [point for point in points if point[0] == step]
+        if len(at) < 2:  # elsewhere a jump
+            expected = np.interp(step, *zip(*points, strict=True))
+            slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in itertools.pairwise(points) if b[0] > a[0]]
+            is_exact = all(b[0] - a[0] <= RAMP_PIECES for a, b in itertools.pairwise(points))
+            error = 1e-9 if is_exact else max(map(abs, slopes), default=0) + 1e-9
+            assert weights["asr"] == pytest.approx(expected, abs=error), step
+
+
+AMOUNTS = st.floats(0.1, 100)
+
+
+@given(
+    st.lists(AMOUNTS, min_size=3, max_size=3),
+    st.tuples(AMOUNTS, AMOUNTS),
+    st.tuples(*[st.floats(0.5, 4)] * 3),
+    st.sampled_from(["clips", "seconds", "tokens"]),
+)
+def test_shares_are_products_of_powers_of_weights_at_each_level(weights, of_groups, temperatures, unit):
+    groups = {"speech": ["asr", "sgc"], "music": ["mna"]}
+    over_groups, over_tasks, over_sources = temperatures
+    given = MixtureConfig(
+        sources=SOURCES,
+        weights=(weight_of := dict(zip(WEIGHTS, weights, strict=True))),
+        groups=groups,
+        group_weights=dict(zip(groups, of_groups, strict=True)),
+        temperature=TemperatureConfig(groups=over_groups, tasks=over_tasks, sources=over_sources),
+        weight_by=unit,
+    )
+
+    def share(value, of, temperature):
+        return value ** (1 / temperature) / sum(each ** (1 / temperature) for each in of)
+
+    amounts = []
+    for source in MIXTURE_SOURCES:
+        group = "music" if source.task == "mna" else "speech"
+        sizes = [one.num_rows * one.unit(unit) for one in MIXTURE_SOURCES if one.task == source.task]
+        amounts.append(
+            share(given.group_weights[group], of_groups, over_groups)
+            * share(weight_of[source.task], [weight_of[task] for task in groups[group]], over_tasks)
+            * share(source.num_rows * source.unit(unit), sizes, over_sources)
+        )
+    clips = [amount / source.unit(unit) for amount, source in zip(amounts, MIXTURE_SOURCES, strict=True)]
+    found = clip_shares(given, MIXTURE_SOURCES, weights=weight_of)
+    assert sum(found) == pytest.approx(1)
+    assert found == pytest.approx([each / sum(clips) for each in clips])

@@ -1,4 +1,7 @@
+import random
+
 import pytest
+from scipy import stats
 
 from audio_lm.common.errors import DataError
 from audio_lm.evaluation.judge.prompts import ORDERS, Scores
@@ -97,3 +100,23 @@ def test_mixed_audio_is_the_mean_of_its_two_groups_and_verdicts_are_deleted_with
     forget_judgement(folder, "chat")
     assert [path.name for path in folder.iterdir()] == ["replies.jsonl"]
     forget_judgement(folder, "chat")
+
+
+def test_the_interval_is_that_of_the_mean_over_questions():
+    rng = random.Random(0)
+    questions = [OpenQuestion(str(number), "What?", "A dog.", "A cat.") for number in range(120)]
+    pairs = {
+        question.id: [(rng.randint(1, 10), rng.randint(1, 10)) for _ in ORDERS] for question in questions
+    }
+    replies = [
+        Verdict(name, order, "tiny", "reply", Scores(*scores))
+        for name, both in pairs.items()
+        for order, scores in zip(ORDERS, both, strict=True)
+    ]
+    found = judgement_of(questions, replies, endpoint="http://here/v1", sampling={}).groups["all"]
+    references, answers = ([(one[at] + other[at]) / 2 for one, other in pairs.values()] for at in (0, 1))
+    low, high = stats.norm.interval(0.95, stats.tmean(answers), stats.sem(answers))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.08)
+    assert found.wins == sum(a > b for a, b in zip(answers, references, strict=True)) / 120
+    second = sum(one[1] - one[0] + other[0] - other[1] for one, other in pairs.values())
+    assert found.place == pytest.approx(second / 240), "the reference is first in the first order"

@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.example import Example
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.packs import pack_examples
-from audio_lm.model.decoder.generate import GenerationOptions, generate, greedy_decode, stream
+from audio_lm.model.decoder.generate import GenerationOptions, generate, greedy_decode, padded_left, stream
 from audio_lm.model.decoder.sampling import SamplingConfig
 from audio_lm.prompts.stop_strings import StopStrings
 
@@ -184,3 +185,12 @@ def test_a_forbidden_token_is_never_generated(prompts, make_model, sampling):
     for (answer,) in generate(make_model(), Collator()(prompts), options):
         assert all(token % 2 == 0 for token in answer.token_ids)
         assert len(set(answer.token_ids)) == 8
+
+
+def test_rows_are_padded_as_torch_pads_on_the_left():
+    rows = [torch.randn(length, 3) for length in (4, 1, 6)]
+    embedded, borders = torch.cat(rows), [0, 4, 5, 11]
+    padded, mask = padded_left(embedded, borders)
+    assert torch.equal(padded, pad_sequence(rows, batch_first=True, padding_side="left"))
+    assert torch.equal(padded[mask.bool()], embedded)
+    assert mask.sum(1).tolist() == [4, 1, 6]

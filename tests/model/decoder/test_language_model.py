@@ -9,9 +9,12 @@ from audio_lm.data.packs import pack_examples
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
 from audio_lm.model.decoder.language_model import (
+    embedding_std,
     hidden_states,
     load_language_model,
+    mean_output_row,
     new_language_model,
+    output_table,
     use_padded_attention,
 )
 
@@ -127,3 +130,14 @@ def test_unknown_architectures_settings_and_folders_are_refused():
 def test_layers_that_would_mix_conversations_are_refused():
     with pytest.raises(RecipeError, match="see each other"):
         new_language_model("mamba", {}, num_base=50)
+
+
+def test_the_mean_output_row_gives_the_mean_logit_and_embeddings_their_deviation():
+    model = small("qwen2")
+    hidden = torch.randn(6, 32)
+    logits = output_table(model)(hidden)
+    torch.testing.assert_close(hidden @ mean_output_row(model), logits.mean(-1), atol=1e-6, rtol=1e-5)
+    assert embedding_std(model) == pytest.approx(float(model.get_input_embeddings().weight.detach().std()))
+    given = {name: 3 * value for name, value in model.state_dict().items()}
+    assert embedding_std(model, given) == pytest.approx(3 * embedding_std(model))
+    torch.testing.assert_close(mean_output_row(model, given), 3 * mean_output_row(model))

@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from audio_lm.common.audio_units import frames_in
+from audio_lm.data.augment import spec_augment_row
+from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.model.encoders.packed_layout import packed_layout
 from audio_lm.model.encoders.spec_augment import apply_spec_augment
 from tests.devices import DEVICES
@@ -54,3 +57,22 @@ def test_masks_and_warps_of_a_device_are_those_of_the_cpu(device, mels, slots):
     out = apply_spec_augment(mels.to(device), slots, augment.to(device))
     torch.testing.assert_close(out.double().cpu(), exact, atol=1e-5, rtol=0)
     assert torch.equal(out.cpu() == mels, exact == mels.double()), "the same cells change"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_frame_is_interpolated_as_numpy_does_and_masked(mels, slots, seed):
+    """Of rows as the data workers draw them; the warp is linear up to its point and from there to the last frame."""
+    rng, policy = (
+        np.random.default_rng(seed),
+        SpecAugmentConfig(time_warp=20, frequency_width=9, time_width=12),
+    )
+    augment = [spec_augment_row(policy, num_frames=count, num_mels=80, rng=rng) for count in slots.num_frames]
+    out = apply_spec_augment(mels.double(), slots, torch.tensor(augment)).numpy()
+    for start, count, row in zip(slots.starts, slots.num_frames, augment, strict=True):
+        warp_from, warp_to, band, band_width, time, time_width = row
+        frames, places = mels[start + 1 : start + 1 + count].double().numpy(), np.arange(count)
+        source = np.interp(places, [0, warp_to, count - 1], [0, warp_from, count - 1])
+        expected = np.stack([np.interp(source, places, each) for each in frames.T], axis=1)
+        mean = expected.mean()
+        expected[:, band : band + band_width] = expected[time : time + time_width] = mean
+        np.testing.assert_allclose(out[start + 1 : start + 1 + count], expected, atol=5e-5)

@@ -108,3 +108,13 @@ def test_a_single_large_error_does_not_decide_the_spread():
     assert robust_spread(with_outlier) < 1.3
     assert np.sqrt(np.mean(with_outlier**2)) > 4
     assert robust_spread(np.zeros(3)) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_robust_spread_is_its_own_root_mean_square_of_clipped_errors_in_any_unit(seed):
+    errors = np.random.default_rng(seed).standard_t(2, 60)
+    spread = robust_spread(errors)
+    clipped = np.clip(errors, -3 * spread, 3 * spread)
+    assert spread == pytest.approx(np.sqrt(np.mean(clipped**2)), rel=1e-6)
+    assert spread <= np.sqrt(np.mean(errors**2))
+    assert robust_spread(-250 * errors) == pytest.approx(250 * spread)

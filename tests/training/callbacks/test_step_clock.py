@@ -1,4 +1,5 @@
 import time
+from itertools import accumulate
 
 import pytest
 from lightning import Trainer
@@ -82,3 +83,16 @@ def test_a_stop_ends_it_without_a_time(tmp_path):
     clock = StepClock(skip=2, enough=4, most=4, seconds=60, is_stopping=lambda: True)
     assert fit(tmp_path, clock) == 1
     assert clock.step is None
+
+
+@pytest.mark.parametrize(("num_steps", "num_batches"), [(3, 1), (7, 4), (2, 0)])
+def test_times_are_means_of_what_is_counted(num_steps, num_batches):
+    """Two steps that are skipped, and the first batch of a validation if there are others, take ten times as long."""
+    clock = StepClock(skip=2, most=40, seconds=60)
+    clock.times = [*accumulate([50.0, 50.0, *[4.0, 6.0] * 9][:num_steps])]
+    counted = ([4.0, 6.0] * 9)[: num_steps - 2]
+    assert clock.step == (pytest.approx(sum(counted) / len(counted)) if counted else None)
+    batches = [30.0, *[2.0, 4.0] * 9][:num_batches]
+    clock.validation_times = [*accumulate([7.0, *batches])] if batches else []
+    rest = batches[1:] or batches
+    assert clock.validation == (pytest.approx(sum(rest) / len(rest)) if batches else None)
