@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +12,6 @@ from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import EvaluationOverrides, Json, TrustCode, known_runs
 from audio_lm.common.env import is_main
 from audio_lm.common.errors import UserError
-
-if TYPE_CHECKING:
-    from audio_lm.run.named_benchmarks import BenchmarkOptions
 
 ModelPath = Annotated[
     str, typer.Argument(metavar="MODEL", help="Run, exported or published model folder, or a hub name.")
@@ -128,34 +125,47 @@ def evaluate(
         )  # fmt: skip
     else:
         _refuse_recipe_settings([*(overrides or []), *(suites if is_named else [])])
-        from audio_lm.run.named_benchmarks import BenchmarkOptions
-
-        sources, tasks, wanted, prompts = map(_names, (source, task, metrics, prompt))
-        options = BenchmarkOptions(sources, tasks, wanted, prompts, question, name, max_clips, max_new_tokens)
         places = {"data_dir": data_dir, "out": out, "again": again, "console": console}
-        scores = _evaluate_clips(model, suites, options, stage, trust_code, places)
+        if suites:
+            scores = _evaluate_suites(model, suites, max_clips, places)
+        else:
+            others = (question, name, max_clips, max_new_tokens)
+            scores = _evaluate_clips(
+                model, (source, task, metrics, prompt), others, stage, trust_code, places
+            )
     if as_json:
         _print_scores(model, scores)
 
 
+def _evaluate_suites(
+    model: str, suites: list[str], max_clips: int | None, places: Mapping[str, Any]
+) -> dict[str, float]:
+    from audio_lm.run.evaluate_model import evaluate_suites
+
+    return evaluate_suites(model, suites, max_clips=max_clips, **places)
+
+
 def _evaluate_clips(
     model: str,
-    suites: list[str],
-    options: "BenchmarkOptions",
+    names: Sequence[Names],
+    others: tuple[str | None, str | None, int | None, int],
     stage: str | None,
     trusts_code: bool,
     places: Mapping[str, Any],
 ) -> dict[str, float]:
-    """Evaluate a model on suites, or on named clips; its scores.
+    """Evaluate a model on named clips; its scores.
 
     Args:
-        places: folders, console and other options that both have.
+        names: sources, tasks, metrics and prompts.
+        others: further fields of ``BenchmarkOptions``.
+        places: folders, console and other options that a suite has too.
     """
-    from audio_lm.run import evaluate_model
+    from audio_lm.run.evaluate_model import evaluate_model
+    from audio_lm.run.named_benchmarks import BenchmarkOptions
 
-    if suites:
-        return evaluate_model.evaluate_suites(model, suites, max_clips=options.max_clips, **places)
-    return evaluate_model.evaluate_model(model, options, stage=stage, trusts_code=trusts_code, **places)
+    sources, tasks, metrics, prompts = map(_names, names)
+    options = BenchmarkOptions(sources, tasks, metrics, prompts, *others)
+    return evaluate_model(model, options, stage=stage, trusts_code=trusts_code, **places)
 
 
 def _refuse_recipe_settings(given: Sequence[str]) -> None:

@@ -94,6 +94,8 @@ def start_run(recipe, folder, *overrides, kill=None, change=lambda: None):
         change: called in that process first.
     """
 
+    composed = _load(recipe, f"cache_dir={folder / 'cache'}", *overrides)
+
     def work(number):
         disable_watchdog()
         record.figure_png = lambda figure: b"a picture, which takes a tenth of the time of a resume"
@@ -106,7 +108,6 @@ def start_run(recipe, folder, *overrides, kill=None, change=lambda: None):
 
         training.build_trainer = build_observed
         console = Console(record=True, width=400, file=open(os.devnull, "w"))  # noqa: SIM115
-        composed = load_recipe(recipe, [f"cache_dir={folder / 'cache'}", *overrides])
         refusal = ""
         try:
             train(composed, out=folder / "run", console=console)
@@ -119,6 +120,12 @@ def start_run(recipe, folder, *overrides, kill=None, change=lambda: None):
 
     _read_versions()
     return on_ranks(1, work, may_die=kill is not None)[0]
+
+
+@functools.cache
+def _load(recipe, *overrides):
+    """Load the recipe here, once for all starts in a folder: a fifth of the time of a resume."""
+    return load_recipe(recipe, overrides)
 
 
 @functools.cache
