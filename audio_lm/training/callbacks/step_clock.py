@@ -14,7 +14,7 @@ from audio_lm.training.distributed import all_gather_object
 class StepClock(Callback):
     """Times steps and validation batches, then ends the fit, on all ranks after the same step.
 
-    A fit of steps of under half a second goes on past ``enough`` steps for ``settling`` seconds: each length of a pack
+    A fit of steps of under a second goes past ``enough`` steps for ``settling`` seconds: each length of a pack
     is slower the first time, so that the first steps of a small model take up to twice as long as later ones.
 
     Args:
@@ -25,7 +25,7 @@ class StepClock(Callback):
         is_stopping: True ends the fit after the step.
     """
 
-    settling: Seconds = 3.0
+    settling: Seconds = 5.0
 
     def __init__(
         self, *, skip: int, enough: int, most: int, seconds: Seconds, is_stopping: Condition = lambda: False
