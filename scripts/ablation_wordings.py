@@ -8,14 +8,15 @@ task, which training never draws; tags have one wording only. Scores are added t
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ablations import BASE, folder_of, is_finished, markdown_row, mean_text
 from rich.console import Console
 
+from audio_lm.evaluation.report import interval_text
 from audio_lm.evaluation.score import read_scores
-from audio_lm.metrics.seeds import mean_over_seeds
+from audio_lm.metrics.seeds import SeedMean, mean_over_seeds
 from audio_lm.prompts.natural import training_prompts
 from audio_lm.run.evaluate_model import evaluate_model
 from audio_lm.run.folder import RunFolder
@@ -53,24 +54,38 @@ def evaluate_arm(folder: Path, console: Console) -> None:
 
 
 def table(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
-    """Lines of Markdown: each arm with both wordings, beside the base with tags."""
-    yield markdown_row("score", BASE, *(f"{arm}, {kind}" for arm in ARMS for kind in ("trained", "held out")))
-    yield "|---|---|---|---|---|---|"
+    """Lines of Markdown: each arm with both wordings, beside the base with tags; differences are between runs of equal seed."""
+    columns = [(arm, kind) for arm in ARMS for kind in ("trained", "trained - tags", "held out")]
+    yield markdown_row("score", BASE, *(", ".join(column) for column in columns))
+    yield f"|{'---|' * (2 + len(columns))}"
     for name, (_, _, metric, _) in QUESTIONS.items():
-        cells = [_mean(runs, BASE, f"{name}/{metric}", seeds)]
+        key, trained = f"{name}/{metric}", f"trained_{name}/{metric}"
+        base = _scores(runs, BASE, key, seeds)
+        cells = [_mean(base, metric)]
         for arm in ARMS:
-            cells += [_mean(runs, arm, f"{kind}{name}/{metric}", seeds) for kind in ("trained_", "")]
+            ours = _scores(runs, arm, trained, seeds)
+            paired = [ours[seed] - base[seed] for seed in ours.keys() & base.keys()]
+            difference = _interval(mean_over_seeds(paired)) if paired else "not run"
+            cells += [_mean(ours, metric), difference, _mean(_scores(runs, arm, key, seeds), metric)]
         yield markdown_row(f"{name} {metric}", *cells)
 
 
-def _mean(runs: Path, arm: str, key: str, seeds: Sequence[int]) -> str:
-    scores = [
-        read_scores(RunFolder(folder_of(runs, arm, seed)).scores)
+def _scores(runs: Path, arm: str, key: str, seeds: Sequence[int]) -> dict[int, float]:
+    """Seed -> score of the finished runs that have it."""
+    finished = {
+        seed: read_scores(RunFolder(folder_of(runs, arm, seed)).scores)
         for seed in seeds
         if is_finished(runs, arm, seed)
-    ]
-    values = [each[key] for each in scores if key in each]
-    return mean_text(mean_over_seeds(values), key.split("/")[1]) if values else "not run"
+    }
+    return {seed: scores[key] for seed, scores in finished.items() if key in scores}
+
+
+def _mean(scores: Mapping[int, float], metric: str) -> str:
+    return mean_text(mean_over_seeds([*scores.values()]), metric) if scores else "not run"
+
+
+def _interval(mean: SeedMean) -> str:
+    return f"{mean.mean:+.3f} ({interval_text(mean.interval) or 'one seed'})"
 
 
 def main() -> None:
