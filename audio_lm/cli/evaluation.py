@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import EvaluationOverrides, Json, TrustCode, known_runs
 from audio_lm.common.env import is_main
 from audio_lm.common.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ModelPath = Annotated[
     str, typer.Argument(metavar="MODEL", help="Run, exported or published model folder, or a hub name.")
@@ -111,9 +114,7 @@ def evaluate(
     """
     silence_libraries()
     _become_ranks(devices)
-    from audio_lm.run.console import run_console
-
-    suites, console = benchmarks or [], run_console(is_stderr=as_json)
+    suites, console = benchmarks or [], _console(is_stderr=as_json)
     is_named = any((source, task, metrics, prompt, question, name, max_clips and not suites))
     if not is_named and _is_run_of_evaluation(model, stage=stage, out=out, has_suite=bool(suites)):
         from audio_lm.run.evaluate import evaluate as evaluate_run
@@ -125,47 +126,24 @@ def evaluate(
         )  # fmt: skip
     else:
         _refuse_recipe_settings([*(overrides or []), *(suites if is_named else [])])
-        places = {"data_dir": data_dir, "out": out, "again": again, "console": console}
+        from audio_lm.run import evaluate_model as run
+        from audio_lm.run.named_benchmarks import BenchmarkOptions
+
+        places: Any = {"data_dir": data_dir, "out": out, "again": again, "console": console}
         if suites:
-            scores = _evaluate_suites(model, suites, max_clips, places)
+            scores = run.evaluate_suites(model, suites, max_clips=max_clips, **places)
         else:
-            others = (question, name, max_clips, max_new_tokens)
-            scores = _evaluate_clips(
-                model, (source, task, metrics, prompt), others, stage, trust_code, places
-            )
+            names = (_names(source), _names(task), _names(metrics), _names(prompt))
+            options = BenchmarkOptions(*names, question, name, max_clips, max_new_tokens)
+            scores = run.evaluate_model(model, options, stage=stage, trusts_code=trust_code, **places)
     if as_json:
         _print_scores(model, scores)
 
 
-def _evaluate_suites(
-    model: str, suites: list[str], max_clips: int | None, places: Mapping[str, Any]
-) -> dict[str, float]:
-    from audio_lm.run.evaluate_model import evaluate_suites
+def _console(*, is_stderr: bool) -> "Console":
+    from audio_lm.run.console import run_console
 
-    return evaluate_suites(model, suites, max_clips=max_clips, **places)
-
-
-def _evaluate_clips(
-    model: str,
-    names: Sequence[Names],
-    others: tuple[str | None, str | None, int | None, int],
-    stage: str | None,
-    trusts_code: bool,
-    places: Mapping[str, Any],
-) -> dict[str, float]:
-    """Evaluate a model on named clips; its scores.
-
-    Args:
-        names: sources, tasks, metrics and prompts.
-        others: further fields of ``BenchmarkOptions``.
-        places: folders, console and other options that a suite has too.
-    """
-    from audio_lm.run.evaluate_model import evaluate_model
-    from audio_lm.run.named_benchmarks import BenchmarkOptions
-
-    sources, tasks, metrics, prompts = map(_names, names)
-    options = BenchmarkOptions(sources, tasks, metrics, prompts, *others)
-    return evaluate_model(model, options, stage=stage, trusts_code=trusts_code, **places)
+    return run_console(is_stderr=is_stderr)
 
 
 def _refuse_recipe_settings(given: Sequence[str]) -> None:
