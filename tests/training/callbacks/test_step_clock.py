@@ -88,7 +88,7 @@ def test_a_stop_ends_it_without_a_time(tmp_path):
 @pytest.mark.parametrize(("num_steps", "num_batches"), [(3, 1), (7, 4), (2, 0)])
 def test_times_are_means_of_what_is_counted(num_steps, num_batches):
     """Two steps that are skipped, and the first batch of a validation if there are others, take ten times as long."""
-    clock = StepClock(skip=2, most=40, seconds=60)
+    clock = StepClock(skip=2, enough=40, most=40, seconds=60)
     clock.times = [*accumulate([50.0, 50.0, *[4.0, 6.0] * 9][:num_steps])]
     counted = ([4.0, 6.0] * 9)[: num_steps - 2]
     assert clock.step == (pytest.approx(sum(counted) / len(counted)) if counted else None)
