@@ -140,16 +140,21 @@ def mutate(data, tree):
     key = data.draw(st.sampled_from(list(table) if isinstance(table, dict) else range(len(table))))
     change = data.draw(st.sampled_from(["replace", "replace", "remove", "rename", "add", "exchange"]))
     if change == "replace":
-        table[key] = data.draw(VALUES)
+        table[key] = value(data)
     elif change == "remove":
         del table[key]
     elif change == "exchange":
         other = data.draw(st.sampled_from(list(tables(tree))))
         table[key] = copy.deepcopy(other)
     elif isinstance(table, dict):
-        table[data.draw(KEYS)] = table.pop(key) if change == "rename" else data.draw(VALUES)
+        table[data.draw(KEYS)] = table.pop(key) if change == "rename" else value(data)
     else:
-        table.append(data.draw(VALUES))
+        table.append(value(data))
+
+
+def value(data):
+    """Value of its own: a later mutation of the same tree must not change what other examples draw."""
+    return copy.deepcopy(data.draw(VALUES))
 
 
 def damage(data, text):
