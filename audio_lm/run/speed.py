@@ -35,7 +35,8 @@ from audio_lm.run.reference import time_of_reference
 from audio_lm.training.callbacks.step_clock import StepClock
 
 SKIPPED, COUNTED = 2, 6  # steps: the first ones start data workers and allocate memory
-MOST_COUNTED = 48  # steps that take milliseconds
+MOST_COUNTED = 48  # steps that take milliseconds, but
+MAX_SHARE = 1 / 20  # of the steps of a stage, unless these are under COUNTED
 MAX_SECONDS: Seconds = 20.0  # for the steps of a stage, after which fewer are counted
 MIN_STEPS = 60  # of a stage that is measured; a shorter one takes about as long as its measurement
 MAX_PROMPTS = 128  # of a benchmark whose lengths are counted
@@ -114,10 +115,9 @@ def measure_stage(
     """
     planned, cursor = start
     model, stage = prepared.model, recipe.stages[name]
-    clock = StepClock(
-        skip=SKIPPED, enough=COUNTED, most=MOST_COUNTED, seconds=MAX_SECONDS, is_stopping=is_stopping
-    )
-    short = replace(stage, steps=SKIPPED + MOST_COUNTED, validate_every=NEVER_VALIDATED)
+    most = max(COUNTED, min(MOST_COUNTED, int(MAX_SHARE * (stage.steps - cursor.step))))
+    clock = StepClock(skip=SKIPPED, enough=COUNTED, most=most, seconds=MAX_SECONDS, is_stopping=is_stopping)
+    short = replace(stage, steps=SKIPPED + most, validate_every=NEVER_VALIDATED)
     data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=cursor)
     trainer = build_trainer(recipe, short, folder, loggers=[], callbacks=[clock])
     trainer.limit_val_batches = 2  # of each task

@@ -90,8 +90,6 @@ def write_job(cluster):
         "--dry-run",
         "--nodes",
         "2",
-        "--file",
-        str(script),
         "--out",
         str(cluster.out),
     ]
@@ -100,6 +98,7 @@ def write_job(cluster):
         env=cluster.environment, cwd=cluster.folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    script.write_text(done.stdout)
     return script
 
 
