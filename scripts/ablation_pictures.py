@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablations import ARMS, BASE, DIGITS, Efficiency, efficiency_values, folder_of, is_finished
+from ablations import ARMS, DIGITS, Efficiency, efficiency_values, finished_pairs
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -60,8 +60,8 @@ def _compared(runs: Path, seeds: Sequence[int]) -> dict[str, dict[tuple[str, str
     """Arm -> benchmark and metric -> difference to the base."""
     found = {}
     for arm in COMPARED:
-        if done := [seed for seed in seeds if is_finished(runs, arm, seed) and is_finished(runs, BASE, seed)]:
-            ours, others = ([folder_of(runs, name, seed) for seed in done] for name in (arm, BASE))
+        ours, others = finished_pairs(runs, arm, seeds)
+        if ours:
             (comparison,) = compare_runs(ours, others)
             found[arm] = {(score.benchmark, score.metric): score for score in comparison.scores}
     return found

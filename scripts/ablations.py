@@ -176,17 +176,22 @@ def table(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
     yield markdown_row("arm", "seeds", "score", "base", "arm", "arm - base", "95 % interval", "arm is")
     yield "|---|---|---|---|---|---|---|---|"
     for arm in [*ARMS][1:]:
-        done = [seed for seed in seeds if is_finished(runs, arm, seed) and is_finished(runs, BASE, seed)]
-        if not done:
+        ours, others = finished_pairs(runs, arm, seeds)
+        if not ours:
             yield markdown_row(arm, 0, "not run", "", "", "", "", "")
             continue
-        ours, others = ([folder_of(runs, name, seed) for seed in done] for name in (arm, BASE))
         (found,) = compare_runs(ours, others)
         for score in found.scores:
             if score.difference is not None:
-                yield _row(arm, len(done), f"{score.benchmark} {score.metric}", score)
+                yield _row(arm, len(ours), f"{score.benchmark} {score.metric}", score)
         if PRETRAIN in ARMS[arm].stages:
-            yield _row(arm, len(done), "questions about order acc", _order_score(ours, others))
+            yield _row(arm, len(ours), "questions about order acc", _order_score(ours, others))
+
+
+def finished_pairs(runs: Path, arm: str, seeds: Sequence[int]) -> tuple[list[Path], list[Path]]:
+    """Folders of an arm, and of the base with the same seeds, of which both are finished."""
+    done = [seed for seed in seeds if is_finished(runs, arm, seed) and is_finished(runs, BASE, seed)]
+    return [folder_of(runs, arm, seed) for seed in done], [folder_of(runs, BASE, seed) for seed in done]
 
 
 def _row(arm: str, num_seeds: int, name: str, score: DifferingScore) -> str:

@@ -13,7 +13,7 @@ from audio_lm.cli.sweep_fit import sweep_experts, sweep_extend, sweep_fit, sweep
 from audio_lm.cli.sweep_options import SweepName
 from audio_lm.cli.sweep_plan import plan
 from audio_lm.cli.sweep_report import sweep_report
-from audio_lm.cli.train import print_script
+from audio_lm.cli.train import submit_script
 
 if TYPE_CHECKING:
     from audio_lm.sweep.ledger import Ledger
@@ -196,11 +196,7 @@ def sweep_submit(
     job = slurm.Job(nodes or composed.recipe.hardware.nodes, time, partition, account, tuple(sbatch or ()))
     path = script or Path(f"{facts.name}.sbatch")
     text = array_script(composed, facts, folder, job, num_tasks=workers)
-    if dry_run:
-        print_script(path, text)
-        return
-    slurm.write_script(path, text)
-    typer.echo(slurm.submit(path))
+    submit_script(path, text, dry_run=dry_run)
 
 
 def _files_of(folder: Path, num_trials: int) -> str:

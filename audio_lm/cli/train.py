@@ -205,14 +205,16 @@ def submit(
     path, run = file or Path(f"{composed.recipe.name}.sbatch"), composed.run_path(out)
     settings = [*(overrides or []), *(["--trust-code"] if trust_code else [])]
     script = slurm.sbatch_script(composed, recipe, settings, job, run)
+    submit_script(path, script, dry_run=dry_run)
+
+
+def submit_script(path: Path, script: str, *, dry_run: bool) -> None:
+    """Write a job script and pass it to sbatch, or only print it; where it would be written goes to stderr."""
+    from audio_lm.run import slurm
+
     if dry_run:
-        print_script(path, script)
+        typer.echo(f"would write {path}, and pass it to sbatch:", err=True)
+        typer.echo(script, nl=False)
         return
     slurm.write_script(path, script)
     typer.echo(slurm.submit(path))
-
-
-def print_script(path: Path, script: str) -> None:
-    """Print the job script that would be written; where it would be written, to stderr."""
-    typer.echo(f"would write {path}, and pass it to sbatch:", err=True)
-    typer.echo(script, nl=False)

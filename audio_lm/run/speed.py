@@ -35,8 +35,8 @@ from audio_lm.run.reference import time_of_reference
 from audio_lm.training.callbacks.step_clock import StepClock
 
 SKIPPED, COUNTED = 2, 6  # steps: the first ones start data workers and allocate memory
-MOST_COUNTED = 48  # steps that take milliseconds, but
-MAX_SHARE = 1 / 20  # of the steps of a stage, unless these are under COUNTED
+MOST_COUNTED = 48  # steps that take milliseconds
+MAX_SHARE = 1 / 20  # of a stage's steps that is counted, except that COUNTED always are
 MAX_SECONDS: Seconds = 20.0  # for the steps of a stage, after which fewer are counted
 MIN_STEPS = 60  # of a stage that is measured; a shorter one takes about as long as its measurement
 MAX_PROMPTS = 128  # of a benchmark whose lengths are counted
